@@ -1,0 +1,1 @@
+//! What an archive of kernel BTF is.
