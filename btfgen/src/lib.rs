@@ -1,1 +1,17 @@
-//! Library of this program.
+//! From distributions' kernel packages to BTF.
+//!
+//! The way of one kernel through this crate:
+//!
+//! - [`repo`] reads a distribution's index and says which packages hold kernels;
+//! - [`fetch`] brings a package's bytes over HTTP, and stops when nobody reads on;
+//! - [`package`] finds vmlinux in the package while it streams by, and keeps it in memory, compressed;
+//! - [`elf`] reads vmlinux by offset, wherever it is kept;
+//! - [`vmlinux`] takes the embedded `.BTF`, or converts DWARF.
+//!
+//! Nothing here serves HTTP, and nothing unpacks an archive to disk.
+
+pub mod elf;
+pub mod fetch;
+pub mod package;
+pub mod repo;
+pub mod vmlinux;

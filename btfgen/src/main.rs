@@ -1,3 +1,47 @@
-//! Command line.
+//! `btfgen`: from distributions' kernel packages to BTF. One command per file in `cli/`; this file lists them.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod cli;
+
+/// From distributions' kernel packages to BTF.
+#[derive(Parser)]
+#[command(name = "btfgen", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Package(cli::package::Args),
+    Vmlinux(cli::vmlinux::Args),
+    Kernels(cli::kernels::Args),
+    Sync(cli::sync::Args),
+    Completions(cli::completions::Args),
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("BTFGEN_LOG").unwrap_or_else(|_| "warn".into()),
+        )
+        .init();
+    // Only fails when a provider is already installed, which is then the one we want: there is no other.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+
+    let result = match Cli::parse().command {
+        Command::Package(args) => cli::package::run(args),
+        Command::Vmlinux(args) => cli::vmlinux::run(args),
+        Command::Kernels(args) => cli::kernels::run(args),
+        Command::Sync(args) => cli::sync::run(args),
+        Command::Completions(args) => cli::completions::run(args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("btfgen: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,1 @@
+//! Bringing bytes over HTTP: time limits, retries, resumption, and an early stop.

@@ -1,0 +1,1 @@
+//! Distributions' repositories: which packages hold which kernels.

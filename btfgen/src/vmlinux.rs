@@ -1,0 +1,1 @@
+//! From one vmlinux to BTF: the embedded `.BTF` section, or DWARF converted.
