@@ -1,1 +1,46 @@
-//! The BTF format.
+//! The BPF Type Format (BTF): read, validate, build, deduplicate, write.
+//!
+//! BTF describes the types of a kernel, a kernel module or a BPF object (`Documentation/bpf/btf.rst` in the kernel). This
+//! crate is the format itself: functions over byte slices, without I/O, async or logging. Parsers never panic and never allocate
+//! more than the input justifies, on any input, and errors say at which byte what was wrong.
+//!
+//! - [`Btf`] is a borrowed view of a blob of either byte order; [`Type`] is one of its types.
+//! - [`Builder`] collects types and strings and writes a blob.
+
+pub mod build;
+mod endian;
+mod error;
+pub mod kind;
+mod read;
+mod refs;
+mod types;
+
+use std::fmt;
+
+pub use bstr::BStr;
+pub use build::Builder;
+pub use endian::Endian;
+pub use error::{Error, Result};
+pub use kind::Kind;
+pub use read::{Btf, HEADER_LEN, MAGIC};
+pub use refs::{Ref, visit_refs};
+pub use types::{Array, Enumerator, Int, Member, Param, SectionVar, Type};
+
+/// A type's number in a blob; 0 is void.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct TypeId(pub u32);
+
+impl TypeId {
+    /// `void`.
+    pub const VOID: TypeId = TypeId(0);
+}
+
+impl fmt::Display for TypeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}]", self.0)
+    }
+}
+
+/// An offset into a blob's string section, in bytes; 0 is the empty string.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct StrOffset(pub u32);

@@ -1,0 +1,65 @@
+//! Which words of a type record are type ids and which are string offsets.
+//!
+//! Everything that renumbers types or strings (deduplication, minimising, merging, deltas) goes through here, so that
+//! the layout of references is written down once.
+
+use crate::kind::{Info, Kind};
+
+/// What a word of a type record refers to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ref {
+    /// A type id.
+    Type,
+    /// An offset into the string section.
+    String,
+}
+
+/// Calls `visit` with each word of a record (in native byte order) that is a reference, in the order of the words.
+///
+/// Records of unknown kind have no known references. A record shorter than its kind demands is visited as far as it goes.
+#[inline]
+pub fn visit_refs(record: &mut [u32], mut visit: impl FnMut(Ref, &mut u32)) {
+    let [name, info, third, payload @ ..] = record else { return };
+    let info = Info(*info);
+    let Some(kind) = Kind::from_number(info.kind_number()) else { return };
+    visit(Ref::String, name);
+    if kind.refers() {
+        visit(Ref::Type, third);
+    }
+    match kind {
+        Kind::Array => {
+            if let [element, index, ..] = payload {
+                visit(Ref::Type, element);
+                visit(Ref::Type, index);
+            }
+        }
+        Kind::Struct | Kind::Union => {
+            for [name, ty, _] in payload.as_chunks_mut().0 {
+                visit(Ref::String, name);
+                visit(Ref::Type, ty);
+            }
+        }
+        Kind::FuncProto => {
+            for [name, ty] in payload.as_chunks_mut().0 {
+                visit(Ref::String, name);
+                visit(Ref::Type, ty);
+            }
+        }
+        Kind::Enum => {
+            for [name, _] in payload.as_chunks_mut().0 {
+                visit(Ref::String, name);
+            }
+        }
+        Kind::Enum64 => {
+            for [name, _, _] in payload.as_chunks_mut().0 {
+                visit(Ref::String, name);
+            }
+        }
+        Kind::Datasec => {
+            for [ty, _, _] in payload.as_chunks_mut().0 {
+                visit(Ref::Type, ty);
+            }
+        }
+        _ => {}
+    }
+}
