@@ -8,6 +8,7 @@
 //! - [`Builder`] collects types and strings and writes a blob.
 
 pub mod build;
+mod compare;
 mod endian;
 mod error;
 pub mod kind;
@@ -19,6 +20,7 @@ use std::fmt;
 
 pub use bstr::BStr;
 pub use build::Builder;
+pub use compare::{Comparison, Difference, KindCounts, compare, describe};
 pub use endian::Endian;
 pub use error::{Error, Result};
 pub use kind::Kind;

@@ -150,6 +150,30 @@ impl<'a> Btf<'a> {
         Ok(tail[..end].as_bstr())
     }
 
+    /// Size of a pointer in bytes, as libbpf guesses it: that of the first INT of 4 or 8 bytes named `long` in any of
+    /// its spellings. `None` if there is none.
+    pub fn pointer_size(&self) -> Option<u32> {
+        const LONG: [&[u8]; 11] = [
+            b"long",
+            b"long int",
+            b"int long",
+            b"unsigned long",
+            b"long unsigned",
+            b"unsigned long int",
+            b"unsigned int long",
+            b"long unsigned int",
+            b"long int unsigned",
+            b"int unsigned long",
+            b"int long unsigned",
+        ];
+        let of_own = self.types().find_map(|ty| {
+            let ty = ty.ok().filter(|ty| ty.kind() == Kind::Int && matches!(ty.size(), Some(4 | 8)))?;
+            let name = self.name(&ty).ok()?;
+            LONG.iter().any(|long| name == long).then(|| ty.size())?
+        });
+        self.base.and_then(Btf::pointer_size).or(of_own)
+    }
+
     /// The name of a type; empty for an anonymous one.
     pub fn name(&self, ty: &Type<'_>) -> Result<&'a BStr> {
         self.string(ty.name_offset())
