@@ -26,6 +26,7 @@ const LONG_HEADER_LEN: usize = 32;
 pub struct Btf<'a> {
     data: &'a [u8],
     endian: Endian,
+    sections: Header,
     type_start: usize,
     strings: &'a [u8],
     /// Start of each own type in bytes from `type_start`, and the end of the last one.
@@ -70,7 +71,17 @@ impl<'a> Btf<'a> {
         }
         let type_start = header.place(header.types) as usize;
         let starts = index(types, type_start, header.endian, layout, first_id)?;
-        Ok(Btf { data, endian: header.endian, type_start, strings, starts, base, first_id, first_string })
+        Ok(Btf {
+            data,
+            endian: header.endian,
+            sections: header,
+            type_start,
+            strings,
+            starts,
+            base,
+            first_id,
+            first_string,
+        })
     }
 
     /// The blob's bytes, as given.
@@ -108,6 +119,22 @@ impl<'a> Btf<'a> {
         self.strings
     }
 
+    /// Whether there is a layout section, which tells the payload of each kind (Linux 7.1).
+    pub fn has_layout(&self) -> bool {
+        self.sections.layout.1 != 0
+    }
+
+    /// Whether nothing comes after the strings, as every kernel before 7.1 demands.
+    pub(crate) fn strings_are_last(&self) -> bool {
+        self.sections.place(self.sections.strings) + self.strings.len() as u64 == self.data.len() as u64
+    }
+
+    /// An error about one of the blob's own sections.
+    pub(crate) fn section_error(&self, section: &'static str, reason: &'static str) -> Error {
+        let place = if section == "type" { self.sections.types } else { self.sections.strings };
+        Error::Section { section, offset: self.sections.place(place), len: place.1.into(), reason }
+    }
+
     /// The type with this id, from the base where it belongs there. Void (0) is no type.
     ///
     /// # Errors
@@ -135,24 +162,27 @@ impl<'a> Btf<'a> {
 
     /// The string at this offset of the string section, without its terminating zero; offset 0 is the empty string.
     pub fn string(&self, offset: StrOffset) -> Result<&'a BStr> {
-        if offset.0 < self.first_string
-            && let Some(base) = self.base
-        {
-            return base.string(offset);
-        }
-        let tail = self
-            .strings
-            .get((offset.0 - self.first_string) as usize..)
-            .filter(|tail| !tail.is_empty())
-            .ok_or_else(|| Error::NoSuchString { offset: offset.0, len: self.string_end().into() })?;
+        let tail = self.string_tail(offset)?;
         // The section ends in a zero byte (checked when it was read), so there is always one to find.
         let end = tail.find_byte(0).unwrap_or(tail.len());
         Ok(tail[..end].as_bstr())
     }
 
-    /// Size of a pointer in bytes, as libbpf guesses it: that of the first INT of 4 or 8 bytes named `long` in any of
-    /// its spellings. `None` if there is none.
-    pub fn pointer_size(&self) -> Option<u32> {
+    /// The string section from this offset on; never empty.
+    pub(crate) fn string_tail(&self, offset: StrOffset) -> Result<&'a [u8]> {
+        if offset.0 < self.first_string
+            && let Some(base) = self.base
+        {
+            return base.string_tail(offset);
+        }
+        self.strings
+            .get((offset.0 - self.first_string) as usize..)
+            .filter(|tail| !tail.is_empty())
+            .ok_or_else(|| Error::NoSuchString { offset: offset.0, len: self.string_end().into() })
+    }
+
+    /// The INT that tells the size of a pointer: the first one of 4 or 8 bytes named `long` in any of its spellings.
+    pub fn long_type(&self) -> Option<Type<'a>> {
         const LONG: [&[u8]; 11] = [
             b"long",
             b"long int",
@@ -166,12 +196,19 @@ impl<'a> Btf<'a> {
             b"int unsigned long",
             b"int long unsigned",
         ];
-        let of_own = self.types().find_map(|ty| {
-            let ty = ty.ok().filter(|ty| ty.kind() == Kind::Int && matches!(ty.size(), Some(4 | 8)))?;
-            let name = self.name(&ty).ok()?;
-            LONG.iter().any(|long| name == long).then(|| ty.size())?
-        });
-        self.base.and_then(Btf::pointer_size).or(of_own)
+        let of_own = || {
+            self.types().flatten().find(|ty| {
+                ty.kind() == Kind::Int
+                    && matches!(ty.size(), Some(4 | 8))
+                    && self.name(ty).is_ok_and(|name| LONG.iter().any(|long| name == long))
+            })
+        };
+        self.base.and_then(Btf::long_type).or_else(of_own)
+    }
+
+    /// Size of a pointer in bytes, as libbpf guesses it: that of [`Btf::long_type`]. `None` if there is none.
+    pub fn pointer_size(&self) -> Option<u32> {
+        self.long_type()?.size()
     }
 
     /// The name of a type; empty for an anonymous one.
@@ -180,6 +217,7 @@ impl<'a> Btf<'a> {
     }
 }
 
+#[derive(Clone, Debug)]
 /// `struct btf_header`, with the sections' (offset, length) relative to the header's end.
 struct Header {
     endian: Endian,

@@ -29,6 +29,14 @@ pub struct Member {
     pub bit_width: u8,
 }
 
+impl Member {
+    fn new([name, ty, offset]: [u32; 3], bitfields: bool) -> Member {
+        let (bit_offset, bit_width) =
+            if bitfields { (offset & 0x00ff_ffff, (offset >> 24) as u8) } else { (offset, 0) };
+        Member { name: StrOffset(name), ty: TypeId(ty), bit_offset, bit_width }
+    }
+}
+
 /// An enumerator of an enum or enum64.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Enumerator {
@@ -148,11 +156,13 @@ impl<'a> Type<'a> {
     /// Members of a struct or union; empty for other kinds.
     pub fn members(&self) -> impl ExactSizeIterator<Item = Member> + Clone + 'a {
         let bitfields = self.kind_flag();
-        self.elements::<3>(self.kind.is_composite()).map(move |[name, ty, offset]| {
-            let (bit_offset, bit_width) =
-                if bitfields { (offset & 0x00ff_ffff, (offset >> 24) as u8) } else { (offset, 0) };
-            Member { name: StrOffset(name), ty: TypeId(ty), bit_offset, bit_width }
-        })
+        self.elements::<3>(self.kind.is_composite()).map(move |words| Member::new(words, bitfields))
+    }
+
+    /// The member with this index; `None` past the last one and for other kinds than STRUCT and UNION.
+    pub fn member(&self, index: u32) -> Option<Member> {
+        let words = self.element(self.kind.is_composite(), index)?;
+        Some(Member::new(words, self.kind_flag()))
     }
 
     /// Enumerators of an enum or enum64; empty for other kinds.
@@ -189,6 +199,12 @@ impl<'a> Type<'a> {
         })
     }
 
+    /// The variable with this index; `None` past the last one and for other kinds than DATASEC.
+    pub fn section_var(&self, index: u32) -> Option<SectionVar> {
+        let [ty, offset, size] = self.element(self.kind == Kind::Datasec, index)?;
+        Some(SectionVar { ty: TypeId(ty), offset, size })
+    }
+
     /// The array, for an ARRAY.
     pub fn array(&self) -> Option<Array> {
         (self.kind == Kind::Array).then(|| Array {
@@ -223,6 +239,12 @@ impl<'a> Type<'a> {
     /// The word at this index of the record; the record's length was checked, so it is there for every field of the kind.
     pub(crate) fn word(&self, index: usize) -> u32 {
         self.endian.u32_at(self.record, index * 4).unwrap_or(0)
+    }
+
+    fn element<const WORDS: usize>(&self, present: bool, index: u32) -> Option<[u32; WORDS]> {
+        let payload = if present { &self.record[TYPE_HEADER_LEN..] } else { &[] };
+        let element = payload.get((index as usize).checked_mul(WORDS * 4)?..)?.get(..WORDS * 4)?;
+        Some(std::array::from_fn(|word| self.endian.u32_at(element, word * 4).unwrap_or(0)))
     }
 
     fn elements<const WORDS: usize>(
