@@ -1,1 +1,35 @@
-//! What an archive of kernel BTF is.
+//! What an archive of kernel BTF *is*.
+//!
+//! A kernel is identified by its GNU build-id and, second best, by its [`Key`]: `distro/version/arch/release`, one
+//! spelling per kernel ([`alias`] knows the others). Its BTF is a *blob*, named by the sha256 of its raw bytes
+//! ([`Digest`]) and kept as zstd ([`blob`]). What is known about a kernel is a [`KernelRecord`]; everything an archive
+//! knew at one moment is a [`snapshot`].
+//!
+//! That much is plain data over byte slices, without I/O: it is what a loader on a target machine needs. Two cargo
+//! features add the rest:
+//!
+//! - `compress`: writing blobs and snapshots (zstd's encoder, compiled from C);
+//! - `store`: [`store::Archive`], the tree of blobs and snapshots with its catalog in SQLite.
+//!
+//! The layout on disk is described for other readers in the book, `reference/archive-layout.md`.
+
+pub mod alias;
+pub mod blob;
+mod build_id;
+mod digest;
+mod error;
+mod key;
+mod os_release;
+mod record;
+mod release;
+pub mod snapshot;
+#[cfg(feature = "store")]
+pub mod store;
+
+pub use build_id::BuildId;
+pub use digest::Digest;
+pub use error::{Error, Result};
+pub use key::Key;
+pub use os_release::OsRelease;
+pub use record::{KernelRecord, Provenance, Source, Trust};
+pub use release::{Closeness, closeness, order};

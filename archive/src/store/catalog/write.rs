@@ -1,0 +1,165 @@
+//! Writing kernels: a key's digest never changes silently.
+
+use sqlx::{Connection, SqliteConnection};
+
+use super::super::{Added, Error, Result, now};
+use super::{Catalog, Subject, failures, rows};
+use crate::{Digest, KernelRecord, Key, order};
+
+impl Catalog {
+    /// Refuses what contradicts a known kernel of that key; gives the known one, if there is one.
+    pub(in crate::store) async fn check(&self, record: &KernelRecord) -> Result<Option<KernelRecord>> {
+        let known = self.by_key(&record.key).await?;
+        known.map(|known| agree(known, record)).transpose()
+    }
+
+    /// Adds a kernel, unless it is known; what contradicts the known one is refused.
+    pub(in crate::store) async fn insert(&self, record: KernelRecord) -> Result<Added> {
+        let mut writer = self.writer.acquire().await?;
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+        let added = match rows::by_key(&mut *transaction, &record.key).await? {
+            Some(known) => {
+                Added::AlreadyThere(learn(&mut transaction, agree(known, &record)?, record).await?)
+            }
+            None => {
+                insert(&mut transaction, &record).await?;
+                Added::New(record)
+            }
+        };
+        failures::clear(&mut *transaction, &Subject::Key(added.record().key.clone())).await?;
+        transaction.commit().await?;
+        Ok(added)
+    }
+
+    /// Adds a kernel or gives a known one other BTF, and records why.
+    pub(in crate::store) async fn replace(&self, record: KernelRecord, reason: &str) -> Result<Added> {
+        let mut writer = self.writer.acquire().await?;
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+        let added = match rows::by_key(&mut *transaction, &record.key).await? {
+            Some(known) if known.digest == record.digest => {
+                Added::AlreadyThere(learn(&mut transaction, agree(known, &record)?, record).await?)
+            }
+            Some(known) => {
+                sqlx::query("INSERT INTO replacements (key, old_digest, new_digest, reason, at) VALUES (?, ?, ?, ?, ?)")
+                    .bind(record.key.to_string())
+                    .bind(known.digest.to_string())
+                    .bind(record.digest.to_string())
+                    .bind(reason)
+                    .bind(rows::integer(now()))
+                    .execute(&mut *transaction)
+                    .await?;
+                sqlx::query(
+                    "DELETE FROM kernels WHERE distro = ? AND version = ? AND arch = ? AND release = ?",
+                )
+                .bind(record.key.distro())
+                .bind(record.key.version())
+                .bind(record.key.arch())
+                .bind(record.key.release())
+                .execute(&mut *transaction)
+                .await?;
+                insert(&mut transaction, &record).await?;
+                Added::New(record)
+            }
+            None => {
+                insert(&mut transaction, &record).await?;
+                Added::New(record)
+            }
+        };
+        failures::clear(&mut *transaction, &Subject::Key(added.record().key.clone())).await?;
+        transaction.commit().await?;
+        Ok(added)
+    }
+
+    /// Takes over kernels of a snapshot that are not known here. What contradicts a known one is refused.
+    pub(in crate::store) async fn import(&self, kernels: &[KernelRecord]) -> Result<()> {
+        let mut writer = self.writer.acquire().await?;
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+        for record in kernels {
+            match rows::by_key(&mut *transaction, &record.key).await? {
+                Some(known) => {
+                    agree(known, record)?;
+                }
+                None => insert(&mut transaction, record).await?,
+            }
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Whether this key's BTF was once `digest` and deliberately replaced.
+    pub(in crate::store) async fn was_replaced(&self, key: &Key, digest: &Digest) -> Result<bool> {
+        let found = sqlx::query("SELECT 1 FROM replacements WHERE key = ? AND old_digest = ?")
+            .bind(key.to_string())
+            .bind(digest.to_string())
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(found.is_some())
+    }
+}
+
+/// The known record, unless the offered one says that it is another kernel or has other BTF.
+fn agree(known: KernelRecord, offered: &KernelRecord) -> Result<KernelRecord> {
+    if let (Some(ours), Some(theirs)) = (known.build_id, offered.build_id)
+        && ours != theirs
+    {
+        return Err(Error::BuildIdConflict { key: known.key.into(), known: ours, offered: theirs });
+    }
+    if known.digest != offered.digest {
+        return Err(Error::Conflict { key: known.key.into(), known: known.digest, offered: offered.digest });
+    }
+    Ok(known)
+}
+
+/// Keeps the build-id that a known kernel lacked.
+async fn learn(
+    on: &mut SqliteConnection,
+    known: KernelRecord,
+    offered: KernelRecord,
+) -> Result<KernelRecord> {
+    let (None, Some(build_id)) = (known.build_id, offered.build_id) else { return Ok(known) };
+    sqlx::query(
+        "UPDATE kernels SET build_id = ? WHERE distro = ? AND version = ? AND arch = ? AND release = ?",
+    )
+    .bind(build_id.to_string())
+    .bind(known.key.distro())
+    .bind(known.key.version())
+    .bind(known.key.arch())
+    .bind(known.key.release())
+    .execute(on)
+    .await?;
+    Ok(KernelRecord { build_id: Some(build_id), ..known })
+}
+
+async fn insert(on: &mut SqliteConnection, record: &KernelRecord) -> Result<()> {
+    let digest = record.digest.to_string();
+    sqlx::query("INSERT INTO blobs (digest, raw_size, zst_size) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
+        .bind(&digest)
+        .bind(rows::integer(record.raw_size))
+        .bind(rows::integer(record.zst_size))
+        .execute(&mut *on)
+        .await?;
+    sqlx::query(
+        "INSERT INTO kernels (distro, version, arch, release, key_order, release_order, build_id, digest, package, \
+         package_version, url, package_sha256, trust, source, generator, added) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(record.key.distro())
+    .bind(record.key.version())
+    .bind(record.key.arch())
+    .bind(record.key.release())
+    .bind(order(&record.key.to_string()))
+    .bind(order(record.key.release()))
+    .bind(record.build_id.map(|id| id.to_string()))
+    .bind(&digest)
+    .bind(&record.provenance.package)
+    .bind(&record.provenance.package_version)
+    .bind(&record.provenance.url)
+    .bind(record.provenance.sha256.map(|sha256| sha256.to_string()))
+    .bind(record.provenance.trust.as_str())
+    .bind(record.provenance.source.as_str())
+    .bind(&record.provenance.generator)
+    .bind(rows::integer(record.added))
+    .execute(on)
+    .await?;
+    Ok(())
+}

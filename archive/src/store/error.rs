@@ -1,0 +1,153 @@
+//! What can go wrong with a whole archive.
+
+use std::path::PathBuf;
+
+use crate::{BuildId, Digest, Key};
+
+/// The result of work on a whole archive.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong with a whole archive.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Bytes or names that are not what they claim to be; `path` says which object of the archive, if it was one.
+    #[error("{path}: {source}")]
+    Object {
+        /// The object's path in the archive.
+        path: String,
+        /// What is wrong with it.
+        source: crate::Error,
+    },
+    /// Bytes or names handed in that are not what they claim to be.
+    #[error(transparent)]
+    Input(#[from] crate::Error),
+    /// Bytes handed in as BTF that are not.
+    #[error("{key}: {source}")]
+    NotBtf {
+        /// The kernel they were handed in for.
+        key: Box<Key>,
+        /// What the format's reader says.
+        source: btf::Error,
+    },
+    /// More raw bytes than a blob may hold.
+    #[error("{key}: {size} bytes of BTF are more than the {limit} a blob may hold")]
+    TooLarge {
+        /// The kernel they were handed in for.
+        key: Box<Key>,
+        /// Their number.
+        size: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A key is known with another digest. Nothing was changed; a deliberate change is `Archive::replace`.
+    #[error("{key} has BTF {known} in this archive, refusing to change it to {offered}")]
+    Conflict {
+        /// The kernel.
+        key: Box<Key>,
+        /// The digest the archive has.
+        known: Digest,
+        /// The digest that was offered.
+        offered: Digest,
+    },
+    /// A key is known with another build-id: two different kernels of one name.
+    #[error("{key} has build-id {known} in this archive, refusing to change it to {offered}")]
+    BuildIdConflict {
+        /// The kernel.
+        key: Box<Key>,
+        /// The build-id the archive has.
+        known: BuildId,
+        /// The build-id that was offered.
+        offered: BuildId,
+    },
+    /// A kernel of the newest snapshot that the catalog has lost or changed without a recorded reason.
+    #[error(
+        "snapshot {number} has {key}, but the catalog {what}: not publishing a snapshot that breaks with it"
+    )]
+    BreaksWithSnapshot {
+        /// The newest snapshot.
+        number: u64,
+        /// The kernel.
+        key: Box<Key>,
+        /// How the catalog differs.
+        what: String,
+    },
+    /// A snapshot of that number exists, and is not the one that would follow.
+    #[error("{path}: exists already and does not follow the snapshot that latest.json names")]
+    AlreadyThere {
+        /// The snapshot's path in the archive.
+        path: String,
+    },
+    /// No such object in the archive.
+    #[error("{path}: not in this archive")]
+    Missing {
+        /// The object's path in the archive.
+        path: String,
+    },
+    /// An object larger than its kind may be.
+    #[error("{path}: {size} bytes are more than the {limit} such an object may have")]
+    ObjectTooLarge {
+        /// The object's path in the archive.
+        path: String,
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// A directory that is no archive.
+    #[error("{path} is no archive: it has neither catalog.sqlite nor latest.json", path = path.display())]
+    NotAnArchive {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A directory with other things in it, where an archive was to be made.
+    #[error("{path} is not empty and no archive: choose an empty or new directory", path = path.display())]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A kind of location this version cannot open.
+    #[error("{location}: archives are opened from a directory or a file:// URL")]
+    Unsupported {
+        /// The location, without credentials.
+        location: String,
+    },
+    /// A cursor, filter or query that makes no sense.
+    #[error("{what}: {reason}")]
+    Query {
+        /// Which part of it.
+        what: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The file system said no.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The store of blobs and snapshots said no.
+    #[error("{path}: {source}")]
+    Store {
+        /// The object's path in the archive.
+        path: String,
+        /// The cause.
+        source: object_store::Error,
+    },
+    /// The catalog's database said no.
+    #[error("catalog: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The catalog's schema could not be brought up to date.
+    #[error("catalog: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// A row of the catalog that does not make sense.
+    #[error("catalog, {key}: {reason}")]
+    Row {
+        /// The row's key as stored.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}

@@ -1,0 +1,120 @@
+//! Publishing a snapshot, and bringing a catalog up to date with the tree.
+
+use std::collections::HashMap;
+
+use super::tree::run;
+use super::{Archive, Error, Result, now};
+use crate::snapshot::{self, Latest, Snapshot};
+use crate::{Digest, KernelRecord};
+
+/// What publishing did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The newest snapshot.
+    pub latest: Latest,
+    /// Whether it is new: the catalog knew something that the one before did not.
+    pub new: bool,
+}
+
+impl Archive {
+    /// Writes everything the catalog knows as the next snapshot, then `latest.json`. Does nothing if nothing changed.
+    ///
+    /// One process publishes at a time; others wait.
+    ///
+    /// # Errors
+    /// [`Error::BreaksWithSnapshot`] if the catalog lacks a kernel of the newest snapshot, or has it with other BTF
+    /// without a recorded reason.
+    pub async fn publish(&self) -> Result<Published> {
+        let _lock = self.tree.lock().await?;
+        let mut latest = self.latest().await?;
+        // A snapshot that a killed process wrote but did not announce stays what it is: announce it first.
+        while let Some(next) = self.unannounced(latest.as_ref()).await? {
+            self.announce(&next).await?;
+            latest = Some(next);
+        }
+        let kernels = self.catalog.all().await?;
+        if let Some(latest) = &latest {
+            let before = self.checked_snapshot(latest).await?;
+            self.check_continuity(&before, &kernels).await?;
+            if before.kernels == kernels {
+                return Ok(Published { latest: latest.clone(), new: false });
+            }
+        }
+        let previous = latest.as_ref().map(Latest::link);
+        let snapshot = Snapshot::new(now(), previous, kernels);
+        let (zst, latest) = run(move || snapshot.encode()).await?;
+        let path = snapshot::path(latest.number);
+        if !self.tree.put_new(&path, zst).await? {
+            // Only a writer that ignores the lock can have made it since.
+            return Err(Error::AlreadyThere { path });
+        }
+        self.announce(&latest).await?;
+        Ok(Published { latest, new: true })
+    }
+
+    /// The snapshot that follows the newest announced one, if it was written.
+    async fn unannounced(&self, latest: Option<&Latest>) -> Result<Option<Latest>> {
+        let number = latest.map_or(1, |latest| latest.number.saturating_add(1));
+        let zst = match self.snapshot_zst(number).await {
+            Ok(zst) => zst,
+            Err(Error::Missing { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let path = snapshot::path(number);
+        let (digest, size) = (Digest::of(&zst), zst.len() as u64);
+        let found = run(move || Snapshot::decode(&zst)).await;
+        let found = found.map_err(|source| Error::Object { path: path.clone(), source })?;
+        if found.number != number || found.previous != latest.map(Latest::link) {
+            return Err(Error::AlreadyThere { path });
+        }
+        Ok(Some(Latest { format: snapshot::FORMAT, number, digest, size, created: found.created }))
+    }
+
+    async fn announce(&self, latest: &Latest) -> Result<()> {
+        self.tree.put(snapshot::LATEST, latest.encode()?).await?;
+        self.catalog.record_snapshot(latest).await
+    }
+
+    /// The snapshot that `latest.json` names, checked against the digest there.
+    async fn checked_snapshot(&self, latest: &Latest) -> Result<Snapshot> {
+        let path = snapshot::path(latest.number);
+        let zst = self.snapshot_zst(latest.number).await?;
+        let latest = latest.clone();
+        let checked = run(move || {
+            latest.digest.check(&zst)?;
+            Snapshot::decode(&zst)
+        });
+        checked.await.map_err(|source| Error::Object { path, source })
+    }
+
+    /// Checks that nothing of the last snapshot was lost or silently changed.
+    async fn check_continuity(&self, before: &Snapshot, kernels: &[KernelRecord]) -> Result<()> {
+        let now: HashMap<_, _> = kernels.iter().map(|kernel| (&kernel.key, kernel)).collect();
+        for old in &before.kernels {
+            let what = match now.get(&old.key) {
+                None => "lacks it".to_owned(),
+                Some(new) if new.digest == old.digest => continue,
+                Some(_) if self.catalog.was_replaced(&old.key, &old.digest).await? => continue,
+                Some(new) => format!("has it with BTF {} instead of {}", new.digest, old.digest),
+            };
+            return Err(Error::BreaksWithSnapshot {
+                number: before.number,
+                key: old.key.clone().into(),
+                what,
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes over what the newest snapshot knows and the catalog does not: a copied tree has no catalog, and one that
+    /// was put back from a backup is old.
+    pub(super) async fn catch_up(&self) -> Result<()> {
+        let Some(latest) = self.latest().await? else { return Ok(()) };
+        if self.catalog.newest_snapshot().await? >= Some(latest.number) {
+            return Ok(());
+        }
+        let snapshot = self.checked_snapshot(&latest).await?;
+        self.catalog.import(&snapshot.kernels).await?;
+        self.catalog.record_snapshot(&latest).await
+    }
+}
