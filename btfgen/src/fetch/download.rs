@@ -1,0 +1,100 @@
+//! A body behind [`Read`]: the network runs ahead on the runtime, by a bounded number of chunks.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::{Buf as _, Bytes};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+use url::Url;
+
+use super::{Client, Error, public_url};
+
+/// Chunks on their way to the reader. A chunk is what one read of the socket brought: at most some hundred KiB.
+const CHUNKS_AHEAD: usize = 16;
+
+/// A file being downloaded, read in order. Dropping it ends the transfer.
+#[derive(Debug)]
+pub struct Download {
+    url: String,
+    length: Option<u64>,
+    current: Bytes,
+    chunks: mpsc::Receiver<Result<Bytes, Error>>,
+    task: AbortHandle,
+    received: Arc<AtomicU64>,
+}
+
+impl Download {
+    pub(super) fn open(client: &Client, url: &Url) -> Result<Self, Error> {
+        let (head, opened) = oneshot::channel();
+        let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
+        let received = Arc::new(AtomicU64::new(0));
+        let (client_, url_, count) = (client.clone(), url.clone(), Arc::clone(&received));
+        let task = client
+            .runtime
+            .spawn(async move {
+                let mut body = match client_.get(&url_).await {
+                    Ok(body) => body,
+                    Err(error) => return drop(head.send(Err(error))),
+                };
+                if head.send(Ok(body.len())).is_err() {
+                    return;
+                }
+                while let Some(result) = body.chunk().await.transpose() {
+                    if let Ok(chunk) = &result {
+                        count.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+                    }
+                    let failed = result.is_err();
+                    if sender.send(result).await.is_err() || failed {
+                        return;
+                    }
+                }
+            })
+            .abort_handle();
+        let url = public_url(url);
+        let abandoned = || Error::Abandoned { url: url.clone() };
+        let length = opened.blocking_recv().map_err(|_| abandoned())??;
+        Ok(Self { url, length, current: Bytes::new(), chunks, task, received })
+    }
+
+    /// Length of the whole file in bytes, where the server told it.
+    pub fn len(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// Whether the server said that there is nothing to read.
+    pub fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+
+    /// Bytes of the file that arrived so far, read or waiting to be read. The count outlives the download.
+    pub fn received(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.received)
+    }
+}
+
+impl Read for Download {
+    /// Errors wrap [`Error`].
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() && !buffer.is_empty() {
+            match self.chunks.blocking_recv() {
+                Some(chunk) => self.current = chunk.map_err(io::Error::other)?,
+                // An aborted task closes the channel as a finished one does.
+                None if self.length.is_none_or(|length| length == self.received.load(Ordering::Relaxed)) => {
+                    return Ok(0);
+                }
+                None => return Err(io::Error::other(Error::Abandoned { url: self.url.clone() })),
+            }
+        }
+        let count = self.current.len().min(buffer.len());
+        self.current.copy_to_slice(&mut buffer[..count]);
+        Ok(count)
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,258 @@
+//! The HTTP client against a server that misbehaves.
+
+mod loopback;
+
+use std::io::Read as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use btfgen::fetch::{Client, Error, Options};
+use loopback::{Answer, Server};
+use tokio::runtime::Runtime;
+use url::Url;
+
+/// A client with short pauses, and the runtime it needs.
+fn client() -> (Runtime, Client) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = Runtime::new().unwrap();
+    let options = Options {
+        idle_timeout: Duration::from_secs(5),
+        attempts: 4,
+        first_pause: Duration::from_millis(5),
+        ..Options::default()
+    };
+    let client = Client::new(runtime.handle().clone(), options).unwrap();
+    (runtime, client)
+}
+
+/// Bytes that differ everywhere, so that a resumption at a wrong offset shows.
+fn body(length: usize) -> Arc<Vec<u8>> {
+    Arc::new((0..length).map(|i| (i ^ (i >> 8).wrapping_mul(31) ^ (i >> 16)) as u8).collect())
+}
+
+/// All bytes the server gives, or the client's error.
+fn download(server: &Server) -> Result<Vec<u8>, Error> {
+    let (_runtime, client) = client();
+    let mut download = client.open(&Url::parse(&server.url("/file")).unwrap())?;
+    let mut bytes = Vec::new();
+    match download.read_to_end(&mut bytes) {
+        Ok(_) => {
+            assert_eq!(download.received().load(std::sync::atomic::Ordering::Relaxed), bytes.len() as u64);
+            Ok(bytes)
+        }
+        Err(error) => Err(*error.into_inner().unwrap().downcast::<Error>().unwrap()),
+    }
+}
+
+/// Check that a whole file arrives as it is, and that the request says who asks.
+#[test]
+fn whole_file() {
+    let bytes = body(300_000);
+    let server = Server::of(bytes.to_vec());
+    assert_eq!(download(&server).unwrap(), *bytes);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 1);
+    assert!(requests[0].headers.iter().any(|line| line.starts_with("user-agent: btfgen/")), "{requests:?}");
+}
+
+/// Check that a connection cut several times is resumed where it broke, and that the result is the whole file.
+#[test]
+fn resumes() {
+    let bytes = body(1_000_000);
+    let file = Arc::clone(&bytes);
+    let server = Server::new(move |_| Answer {
+        body: Arc::clone(&file),
+        headers: vec!["ETag: \"one\"".into()],
+        cut_after: Some(300_000),
+        ..Answer::default()
+    });
+    assert_eq!(download(&server).unwrap(), *bytes);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 4);
+    assert_eq!(requests[0].range, None);
+    assert_eq!(requests[1].range, Some(300_000));
+    assert!(requests[1].headers.iter().any(|line| line == "if-range: \"one\""), "{requests:?}");
+}
+
+/// Check that a server that ignores Range and starts again is understood: the repeated bytes are dropped, not doubled.
+#[test]
+fn range_ignored() {
+    let bytes = body(500_000);
+    let file = Arc::clone(&bytes);
+    let server = Server::new(move |request| Answer {
+        body: Arc::clone(&file),
+        ignore_range: true,
+        cut_after: (request.number == 0).then_some(200_000),
+        ..Answer::default()
+    });
+    assert_eq!(download(&server).unwrap(), *bytes);
+}
+
+/// Check that a file that changed between two requests is never spliced, whichever validator shows it.
+#[test]
+fn changed_file_is_refused() {
+    let cases: [(&str, fn(usize) -> Answer); 4] = [
+        ("ETag", |number| Answer { headers: vec![format!("ETag: \"{number}\"")], ..Answer::default() }),
+        ("Last-Modified", |number| Answer {
+            headers: vec![format!("Last-Modified: Fri, 20 Nov 2026 09:00:0{number} GMT")],
+            ..Answer::default()
+        }),
+        ("length", |_| Answer::default()),
+        ("ETag", |number| Answer {
+            headers: vec![format!("ETag: \"{number}\"")],
+            ignore_range: true,
+            ..Answer::default()
+        }),
+    ];
+    for (name, answer) in cases {
+        let server = Server::new(move |request| Answer {
+            body: body(if name == "length" { 400_000 + request.number } else { 400_000 }),
+            cut_after: (request.number == 0).then_some(100_000),
+            ..answer(request.number)
+        });
+        let error = download(&server).unwrap_err();
+        assert!(matches!(error, Error::NotResumable { offset: 100_000, .. }), "{name}: {error:?}");
+        assert!(error.to_string().contains(name), "{name}: {error}");
+    }
+}
+
+/// Check that a body without length and validators, once broken, is an error and not a short file.
+#[test]
+fn nothing_to_resume_by() {
+    let server = Server::new(|_| Answer {
+        body: Arc::new(b"4000\r\nshort".to_vec()),
+        headers: vec!["Transfer-Encoding: chunked".into()],
+        hide_length: true,
+        ..Answer::default()
+    });
+    assert!(matches!(download(&server).unwrap_err(), Error::NotResumable { .. }));
+}
+
+/// Check that 503 and 429 are tried again and `Retry-After` is honoured, and that attempts are bounded.
+#[test]
+fn transient_answers() {
+    let bytes = body(1000);
+    let file = Arc::clone(&bytes);
+    let server = Server::new(move |request| match request.number {
+        0 => Answer { status: Some("503 Service Unavailable"), ..Answer::default() },
+        1 => Answer {
+            status: Some("429 Too Many Requests"),
+            headers: vec!["Retry-After: 0".into()],
+            ..Answer::default()
+        },
+        _ => Answer { body: Arc::clone(&file), ..Answer::default() },
+    });
+    assert_eq!(download(&server).unwrap(), *bytes);
+    assert_eq!(server.requests().len(), 3);
+
+    let server = Server::new(|_| Answer { status: Some("502 Bad Gateway"), ..Answer::default() });
+    let error = download(&server).unwrap_err();
+    assert!(matches!(error, Error::Status { status, .. } if status == 502), "{error:?}");
+    assert!(error.is_transient());
+    assert_eq!(server.requests().len(), 4);
+}
+
+/// Check that 404 is final, is told apart, and is asked once.
+#[test]
+fn not_found() {
+    let server = Server::new(|_| Answer { status: Some("404 Not Found"), ..Answer::default() });
+    let error = download(&server).unwrap_err();
+    assert!(error.is_not_found() && !error.is_transient(), "{error:?}");
+    assert!(error.to_string().contains("/file: the server answered 404"), "{error}");
+    assert_eq!(server.requests().len(), 1);
+}
+
+/// Check that a redirect loop ends.
+#[test]
+fn redirect_loop() {
+    let server = Server::new(|_| Answer {
+        status: Some("302 Found"),
+        headers: vec!["Location: /again".into()],
+        ..Answer::default()
+    });
+    let error = download(&server).unwrap_err();
+    assert!(error.to_string().contains("redirects"), "{error}");
+    assert!(!error.is_transient());
+    assert_eq!(server.requests().len(), 6);
+}
+
+/// Check that a redirect is followed.
+#[test]
+fn redirect() {
+    let bytes = body(1000);
+    let file = Arc::clone(&bytes);
+    let server = Server::new(move |request| {
+        if request.path == "/file" {
+            Answer {
+                status: Some("302 Found"),
+                headers: vec!["Location: /elsewhere".into()],
+                ..Answer::default()
+            }
+        } else {
+            Answer { body: Arc::clone(&file), ..Answer::default() }
+        }
+    });
+    assert_eq!(download(&server).unwrap(), *bytes);
+}
+
+/// Check that a silent server, and one that refuses connections, end in an error that says so.
+#[test]
+fn silence() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = Runtime::new().unwrap();
+    let options = Options {
+        idle_timeout: Duration::from_millis(50),
+        attempts: 2,
+        first_pause: Duration::from_millis(1),
+        ..Options::default()
+    };
+    let client = Client::new(runtime.handle().clone(), options).unwrap();
+    let server = Server::new(|_| Answer { silent: true, ..Answer::default() });
+    let error = client.open(&Url::parse(&server.url("/file")).unwrap()).unwrap_err();
+    assert!(matches!(error, Error::Transport { attempts: 2, .. }), "{error:?}");
+
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let error = client.open(&Url::parse(&format!("http://127.0.0.1:{port}/file")).unwrap()).unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    assert!(error.to_string().to_lowercase().contains("refused"), "{error}");
+}
+
+/// Check that dropping a download stops the server long before the end of the file.
+#[test]
+fn early_stop() {
+    let length = 64 << 20;
+    let server = Server::of(vec![7; length]);
+    let (_runtime, client) = client();
+    let mut download = client.open(&Url::parse(&server.url("/file")).unwrap()).unwrap();
+    assert_eq!(download.len(), Some(length as u64));
+    download.read_exact(&mut [0; 1 << 20]).unwrap();
+    drop(download);
+    std::thread::sleep(Duration::from_millis(200));
+    let sent = server.sent();
+    assert!(sent < length as u64 / 2, "{sent} of {length} bytes sent");
+    assert!(client.fetched() >= 1 << 20 && client.fetched() <= sent + (16 << 10), "{}", client.fetched());
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(server.sent(), sent, "the transfer goes on");
+}
+
+/// Check that a small file is read into memory up to its limit and not beyond, told or untold.
+#[test]
+fn bytes_limit() {
+    for hide_length in [false, true] {
+        let server = Server::new(move |_| Answer { body: body(5000), hide_length, ..Answer::default() });
+        let (runtime, client) = client();
+        let url = Url::parse(&server.url("/Packages.xz")).unwrap();
+        assert_eq!(runtime.block_on(client.bytes(&url, 5000)).unwrap(), *body(5000));
+        let error = runtime.block_on(client.bytes(&url, 4999)).unwrap_err();
+        assert!(matches!(error, Error::TooLong { limit: 4999, .. }), "{error:?}");
+    }
+}
+
+/// Check that only http and https are fetched.
+#[test]
+fn schemes() {
+    let (_runtime, client) = client();
+    for url in ["file:///etc/passwd", "ftp://127.0.0.1/x"] {
+        assert!(matches!(client.open(&Url::parse(url).unwrap()).unwrap_err(), Error::Scheme { .. }));
+    }
+}
