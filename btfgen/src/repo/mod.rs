@@ -1,1 +1,17 @@
-//! Distributions' repositories: which packages hold which kernels.
+//! Distributions' repositories: which packages hold which kernels, and who vouches for it.
+//!
+//! From the signature down, every step checks the next:
+//!
+//! 1. [`keyring`]: the distribution's keys sign the suite's `Release` file;
+//! 2. [`release`]: the `Release` file has the hash of the package index (kept between runs by [`index_cache`]);
+//! 3. [`deb822`]: the index is read as a stream of paragraphs;
+//! 4. [`debian_kernel`]: some of which describe a kernel's debug package, with its hash.
+//!
+//! [`debian`] goes this way.
+
+pub mod deb822;
+pub mod debian;
+pub mod debian_kernel;
+pub mod index_cache;
+pub mod keyring;
+pub mod release;
