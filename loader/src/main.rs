@@ -1,3 +1,9 @@
-//! Command line.
+//! `btf-fetch`: the library at the command line.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -1,0 +1,227 @@
+//! The cache of earlier downloads, shared by everything on the machine.
+//!
+//! ```text
+//! blobs/sha256/ab/abcd….btf                            raw BTF, named by its digest
+//! kernels/build-id/HEX.json                            whose BTF it is: a Record
+//! kernels/key/DISTRO/VERSION/ARCH/RELEASE.json         the same, for kernels without a known build-id
+//! download.lock                                        locked while something is downloaded
+//! ```
+//!
+//! A reader trusts nothing: the bytes must have the digest that the record names, or the entry counts as missing and the next download
+//! replaces it. Files are written under a temporary name and renamed, blobs before records, so an entry is there whole or not at all.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use btf_archive::{BuildId, Digest, Key};
+use serde::{Deserialize, Serialize};
+
+use crate::atomic::write_file;
+use crate::kernel::is_absence;
+use crate::remote::Download;
+use crate::{Address, Kernel, Reason};
+
+/// The layout described above.
+const FORMAT: u32 = 1;
+/// A record has a few hundred bytes; this much is read.
+const MAX_RECORD: u64 = 1 << 16;
+/// How often a busy lock is tried again.
+const LOCK_POLL: Duration = Duration::from_millis(20);
+
+/// What is known about a cached blob.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
+    format: u32,
+    /// The digest of the raw BTF.
+    digest: Digest,
+    /// Its kernel's key, where the archive told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<Key>,
+    /// Its kernel's build-id, where the archive told or was asked by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    build_id: Option<BuildId>,
+    /// Which archive gave it.
+    archive: String,
+    /// When, in seconds since 1970 (UTC).
+    fetched: u64,
+}
+
+/// A blob out of the cache.
+#[derive(Debug)]
+pub(crate) struct Cached {
+    pub(crate) raw: Vec<u8>,
+    pub(crate) path: PathBuf,
+    pub(crate) key: Option<Key>,
+    pub(crate) build_id: Option<BuildId>,
+}
+
+/// A directory of earlier downloads.
+#[derive(Clone, Debug)]
+pub(crate) struct Cache {
+    dir: PathBuf,
+}
+
+/// Held while downloading; dropping it lets the next one in.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: Option<File>,
+}
+
+impl Cache {
+    pub(crate) fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The BTF of a kernel, its digest checked.
+    ///
+    /// # Errors
+    /// [`Reason::Absent`], [`Reason::CacheDamaged`], [`Reason::Io`].
+    pub(crate) fn read(&self, kernel: &Kernel, max_size: usize) -> Result<Cached, Reason> {
+        let mut reason = Reason::Absent;
+        for index in self.indexes(kernel) {
+            match self.entry(&index, kernel, max_size) {
+                Err(Reason::Absent) => {}
+                Err(other) => reason = other,
+                Ok(cached) => return Ok(cached),
+            }
+        }
+        Err(reason)
+    }
+
+    /// The records that may name a kernel's blob. A known build-id is the only one: under the same name there may have been another
+    /// kernel when the record was written.
+    fn indexes(&self, kernel: &Kernel) -> Vec<PathBuf> {
+        match kernel.build_id() {
+            Some(build_id) => vec![self.by_build_id(build_id)],
+            None => kernel.keys().iter().map(|key| self.by_key(key)).collect(),
+        }
+    }
+
+    fn by_build_id(&self, build_id: &BuildId) -> PathBuf {
+        self.dir.join(format!("kernels/build-id/{build_id}.json"))
+    }
+
+    fn by_key(&self, key: &Key) -> PathBuf {
+        self.dir.join(format!("kernels/key/{key}.json"))
+    }
+
+    fn blob(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.to_string();
+        self.dir.join(format!("blobs/sha256/{}/{hex}.btf", &hex[..2]))
+    }
+
+    fn entry(&self, index: &Path, kernel: &Kernel, max_size: usize) -> Result<Cached, Reason> {
+        let damaged = |text: String| Reason::CacheDamaged(format!("{}: {text}", index.display()));
+        let record = read(index, MAX_RECORD)?.ok_or_else(|| damaged("too large for a record".to_owned()))?;
+        let record: Record = serde_json::from_slice(&record).map_err(|error| damaged(error.to_string()))?;
+        if record.format != FORMAT {
+            return Err(damaged(format!("format {}, known is {FORMAT}", record.format)));
+        }
+        if let (Some(wanted), Some(found)) = (kernel.build_id(), &record.build_id)
+            && wanted != found
+        {
+            return Err(damaged(format!("it is of build-id {found}")));
+        }
+        let path = self.blob(&record.digest);
+        let raw = match read(&path, max_size as u64) {
+            Ok(raw) => raw.ok_or(Reason::TooLarge { limit: max_size })?,
+            Err(Reason::Absent) => return Err(damaged("its blob is missing".to_owned())),
+            Err(reason) => return Err(reason),
+        };
+        let found = Digest::of(&raw);
+        if found != record.digest {
+            return Err(Reason::CacheDamaged(format!("{}: sha256 is {found}", path.display())));
+        }
+        Ok(Cached { raw, path, key: record.key, build_id: record.build_id })
+    }
+
+    /// Keeps a download for the kernel it was asked for, and for the kernel that the archive says it is of.
+    ///
+    /// The result is the blob's path.
+    pub(crate) fn store(
+        &self,
+        download: &Download,
+        kernel: &Kernel,
+        archive: &Address,
+    ) -> io::Result<PathBuf> {
+        let blob = self.store_blob(&download.raw, &download.digest)?;
+        let fetched = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let record = Record {
+            format: FORMAT,
+            digest: download.digest,
+            key: download.key.clone(),
+            build_id: download.build_id,
+            archive: archive.to_string(),
+            fetched,
+        };
+        let json = serde_json::to_vec(&record)?;
+        let mut indexes = self.indexes(kernel);
+        // Of several keys the likeliest is enough to find it again.
+        indexes.truncate(1);
+        indexes.extend(download.build_id.map(|build_id| self.by_build_id(&build_id)));
+        indexes.dedup();
+        for index in &indexes {
+            keep(index, &json)?;
+        }
+        Ok(blob)
+    }
+
+    /// Keeps raw BTF under its digest.
+    pub(crate) fn store_blob(&self, raw: &[u8], digest: &Digest) -> io::Result<PathBuf> {
+        let path = self.blob(digest);
+        keep(&path, raw)?;
+        Ok(path)
+    }
+
+    /// Waits until no other process downloads into this cache.
+    ///
+    /// Where the cache cannot be written nothing will be kept either, and there is nothing to wait for.
+    ///
+    /// # Errors
+    /// [`Reason::Busy`] when it takes longer than `patience`.
+    pub(crate) fn lock(&self, patience: Duration) -> Result<Lock, Reason> {
+        let path = self.dir.join("download.lock");
+        let open = || File::options().create(true).truncate(false).write(true).open(&path);
+        let Ok(file) = fs::create_dir_all(&self.dir).and_then(|()| open()) else {
+            return Ok(Lock { _file: None });
+        };
+        let start = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Lock { _file: Some(file) }),
+                Err(TryLockError::Error(_)) => return Ok(Lock { _file: None }),
+                Err(TryLockError::WouldBlock) if start.elapsed() >= patience => {
+                    return Err(Reason::Busy(path));
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_POLL),
+            }
+        }
+    }
+}
+
+/// All bytes of a file, `None` if it has more than `max`.
+fn read(path: &Path, max: u64) -> Result<Option<Vec<u8>>, Reason> {
+    let mut bytes = Vec::new();
+    let mut file =
+        File::open(path).map_err(|error| if is_absence(&error) { Reason::Absent } else { error.into() })?;
+    let len = file.metadata()?.len();
+    if len > max {
+        return Ok(None);
+    }
+    bytes.reserve_exact(usize::try_from(len).unwrap_or(0));
+    (&mut file).take(max + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= max).then_some(bytes))
+}
+
+fn keep(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    write_file(path, bytes)
+}

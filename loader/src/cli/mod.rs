@@ -1,0 +1,126 @@
+//! The command line: what is said to whom, and with which exit code. One file per command.
+
+mod get;
+mod status;
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use btf_loader::{Address, Class, Error, Settings};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Find the BTF of the running kernel, or fetch it from an archive
+///
+/// Looked at in this order: the kernel itself (/sys/kernel/btf/vmlinux), the files where libbpf looks too (/boot/vmlinux-R and so on), the cache, the
+/// archives. What is found elsewhere than in the kernel is matched by the kernel's build-id, or else by its name, and verified.
+#[derive(Parser)]
+#[command(name = "btf-fetch", version, after_long_help = ENVIRONMENT)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const ENVIRONMENT: &str = "\
+Environment:
+  BTF_ARCHIVE_URLS        addresses of archives, separated by spaces, asked in order
+  BTF_ARCHIVE_CACHE_PATH  where downloads are kept; else /var/cache/btf-archive for root,
+                          $XDG_CACHE_HOME/btf-archive or ~/.cache/btf-archive for others
+  BTF_ARCHIVE_TIMEOUT     seconds that one archive may take (30)
+  HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY
+                          proxies, as in other programs
+  SSL_CERT_FILE, SSL_CERT_DIR
+                          certificate authorities, instead of the system's
+
+Exit codes:
+  0  done
+  1  failed: could not be found out, or a file could not be written
+  2  wrong usage
+  3  not found: nobody asked has the BTF of this kernel
+  4  refused: something was found and must not be used (another kernel's, damaged, too large)";
+
+#[derive(Subcommand)]
+enum Command {
+    Get(get::Options),
+    Status(status::Options),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Where to look and how far to go.
+#[derive(Args)]
+struct Places {
+    /// Ask this archive; may be repeated, in order [env: BTF_ARCHIVE_URLS]
+    #[arg(long = "url", value_name = "URL")]
+    urls: Vec<Address>,
+    /// Keep downloads in this directory [env: BTF_ARCHIVE_CACHE_PATH]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Give each archive this long [env: BTF_ARCHIVE_TIMEOUT] [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = Settings::parse_timeout)]
+    timeout: Option<std::time::Duration>,
+    /// Look for the host's files below this directory (in a container: the mount of the host's root)
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+    /// Refuse what is matched by name rather than by build-id
+    #[arg(long)]
+    exact: bool,
+}
+
+impl Places {
+    /// The environment's settings, as far as the command line does not say otherwise.
+    fn settings(self) -> Result<Settings, Error> {
+        let mut settings = Settings::from_env()?;
+        if !self.urls.is_empty() {
+            settings.urls = self.urls;
+        }
+        settings.cache = self.cache.or(settings.cache);
+        settings.timeout = self.timeout.unwrap_or(settings.timeout);
+        settings.root = self.root;
+        settings.exact_only = self.exact;
+        Ok(settings)
+    }
+}
+
+pub(crate) fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Get(options) => get::run(options),
+        Command::Status(options) => status::run(options),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "btf-fetch", &mut script);
+            io::stdout().write_all(&script).map(|()| ExitCode::SUCCESS).map_err(Into::into)
+        }
+    };
+    result.unwrap_or_else(|error| {
+        // Who closed the pipe wants no more, not even a complaint.
+        let closed = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+        if error.downcast_ref().is_some_and(closed) {
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("btf-fetch: {error:#}");
+        ExitCode::from(error.downcast_ref().map_or(1, exit_code))
+    })
+}
+
+/// The exit code for an error of the library.
+fn exit_code(error: &Error) -> u8 {
+    match error.class() {
+        Class::Failed => 1,
+        Class::NotFound => 3,
+        Class::Refused => 4,
+    }
+}
+
+/// Bytes for people.
+fn bytes(count: usize) -> String {
+    match count {
+        0..1_000 => format!("{count} bytes"),
+        1_000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
+        _ => format!("{:.1} MB", count as f64 / 1e6),
+    }
+}

@@ -1,0 +1,188 @@
+//! One GET request: bounded in time, size and redirects.
+
+use std::io;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use ureq::http::{HeaderMap, StatusCode, Uri, header};
+use ureq::tls::TlsConfig;
+use ureq::{Agent, Body};
+
+use crate::{Address, Reason};
+
+/// How many redirects are followed.
+const MAX_REDIRECTS: usize = 3;
+/// More header bytes than this are refused; an archive's answers have a few hundred.
+const MAX_HEADER: usize = 16 << 10;
+
+/// An answer with its body, as sent (a content coding is not removed).
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// A header's value, if it is there and is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok().map(str::trim)
+    }
+}
+
+/// When an archive must have answered.
+pub(crate) struct Deadline {
+    start: Instant,
+    after: Duration,
+}
+
+impl Deadline {
+    pub(crate) fn new(after: Duration) -> Self {
+        Self { start: Instant::now(), after }
+    }
+
+    fn left(&self) -> Result<Duration, Reason> {
+        match self.after.saturating_sub(self.start.elapsed()) {
+            Duration::ZERO => Err(self.passed()),
+            left => Ok(left),
+        }
+    }
+
+    fn passed(&self) -> Reason {
+        Reason::TimedOut { after: self.after }
+    }
+}
+
+/// An HTTP client that keeps connections. Proxies come from the environment (`HTTPS_PROXY`, `NO_PROXY` and so on), authorities from the
+/// system (or `SSL_CERT_FILE`, `SSL_CERT_DIR`).
+#[derive(Debug)]
+pub(crate) struct Client {
+    agent: OnceLock<Agent>,
+}
+
+impl Client {
+    pub(crate) fn new() -> Self {
+        Self { agent: OnceLock::new() }
+    }
+
+    /// The agent, made when it is first needed: reading the system's authorities takes longer than a cache hit.
+    fn agent(&self, url: &Address) -> Result<&Agent, Reason> {
+        if let Some(agent) = self.agent.get() {
+            return Ok(agent);
+        }
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            // Redirects are followed here, not there: 300 is an answer of its own, and https must stay https.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .max_response_header_size(MAX_HEADER)
+            .user_agent(concat!("btf-loader/", env!("CARGO_PKG_VERSION")))
+            .tls_config(tls(url.is_https())?)
+            .build();
+        Ok(self.agent.get_or_init(|| config.into()))
+    }
+
+    /// Asks `archive` for `path` (without a leading slash, perhaps with parameters).
+    ///
+    /// # Errors
+    /// [`Reason::Unreachable`], [`Reason::TimedOut`], [`Reason::TooLarge`] for a body over `max_size` bytes, [`Reason::BadAnswer`] for
+    /// what is not HTTP, and redirects that lead nowhere.
+    pub(crate) fn get(
+        &self,
+        archive: &Address,
+        path: &str,
+        accept_encoding: &str,
+        max_size: usize,
+        deadline: &Deadline,
+    ) -> Result<Answer, Reason> {
+        let agent = self.agent(archive)?;
+        let mut url = archive.join(path);
+        for _ in 0..=MAX_REDIRECTS {
+            let request = agent
+                .get(&url)
+                .header(header::ACCEPT_ENCODING, accept_encoding)
+                .config()
+                .https_only(archive.is_https())
+                .timeout_global(Some(deadline.left()?))
+                .build();
+            let response = request.call().map_err(|error| reason(error, max_size, deadline))?;
+            let (head, mut body) = response.into_parts();
+            if let Some(target) = redirect(head.status, &head.headers, &url)? {
+                url = target;
+                continue;
+            }
+            let body = read(&mut body, max_size, deadline)?;
+            return Ok(Answer { status: head.status, headers: head.headers, body });
+        }
+        Err(Reason::BadAnswer(format!("more than {MAX_REDIRECTS} redirects")))
+    }
+}
+
+/// Reads a body of at most `max_size` bytes.
+fn read(body: &mut Body, max_size: usize, deadline: &Deadline) -> Result<Vec<u8>, Reason> {
+    if body.content_length().is_some_and(|len| len > max_size as u64) {
+        return Err(Reason::TooLarge { limit: max_size });
+    }
+    let body = body.with_config().limit(max_size as u64);
+    body.read_to_vec().map_err(|error| reason(error, max_size, deadline))
+}
+
+/// Where a redirect leads.
+fn redirect(status: StatusCode, headers: &HeaderMap, from: &str) -> Result<Option<String>, Reason> {
+    if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    let nowhere = || Reason::BadAnswer(format!("status {}, which leads nowhere", status.as_u16()));
+    let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok()).ok_or_else(nowhere)?;
+    if location.starts_with("http://") || location.starts_with("https://") {
+        return Ok(Some(location.to_owned()));
+    }
+    let from: Uri = from.parse().map_err(|_| nowhere())?;
+    match (from.scheme_str(), from.authority()) {
+        (Some(scheme), Some(authority)) if location.starts_with('/') && !location.starts_with("//") => {
+            Ok(Some(format!("{scheme}://{authority}{location}")))
+        }
+        _ => Err(nowhere()),
+    }
+}
+
+/// What an error of the HTTP library means here.
+fn reason(error: ureq::Error, max_size: usize, deadline: &Deadline) -> Reason {
+    use ureq::Error;
+    match error {
+        Error::Timeout(_) => deadline.passed(),
+        Error::BodyExceedsLimit(_) => Reason::TooLarge { limit: max_size },
+        Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => deadline.passed(),
+        Error::Io(error) => Reason::Unreachable(error.to_string()),
+        Error::HostNotFound => Reason::Unreachable("no such host".to_owned()),
+        Error::RequireHttpsOnly(_) => Reason::BadAnswer("redirects from https to http".to_owned()),
+        Error::Protocol(error) => Reason::BadAnswer(error.to_string()),
+        Error::LargeResponseHeader(..) => Reason::BadAnswer("the header is too large".to_owned()),
+        error => Reason::Unreachable(error.to_string()),
+    }
+}
+
+#[cfg(feature = "tls")]
+fn tls(needed: bool) -> Result<TlsConfig, Reason> {
+    use std::sync::Arc;
+    use ureq::tls::{Certificate, RootCerts};
+
+    let builder = TlsConfig::builder()
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    if !needed {
+        return Ok(builder.build());
+    }
+    let found = rustls_native_certs::load_native_certs();
+    if found.certs.is_empty() {
+        let why = found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
+        let text =
+            format!("no certificate authorities found{why}; install ca-certificates or set SSL_CERT_FILE");
+        return Err(Reason::Unreachable(text));
+    }
+    let roots: RootCerts = found.certs.iter().map(|cert| Certificate::from_der(cert).to_owned()).into();
+    Ok(builder.root_certs(roots).build())
+}
+
+#[cfg(not(feature = "tls"))]
+fn tls(_needed: bool) -> Result<TlsConfig, Reason> {
+    Ok(TlsConfig::default())
+}
