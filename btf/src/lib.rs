@@ -15,6 +15,7 @@ pub mod kind;
 mod read;
 mod refs;
 mod types;
+mod validate;
 
 use std::fmt;
 
@@ -27,6 +28,7 @@ pub use kind::Kind;
 pub use read::{Btf, HEADER_LEN, MAGIC};
 pub use refs::{Ref, visit_refs};
 pub use types::{Array, Enumerator, Int, Member, Param, SectionVar, Type};
+pub use validate::{ValidateOptions, validate};
 
 /// A type's number in a blob; 0 is void.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
