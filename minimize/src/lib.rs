@@ -1,1 +1,46 @@
-//! Library of this program.
+//! CO-RE relocations of BPF objects: read them, resolve them against a kernel, and keep of the kernel's BTF what they need.
+//!
+//! A BPF program compiled once runs on many kernels because each access to a kernel type is recorded in the object's `.BTF.ext` as a
+//! relocation, which the loader resolves against the BTF of the kernel at hand ("compile once, run everywhere"). This crate resolves them as
+//! libbpf does, and [`minimize`] makes the BTF of a kernel small enough to ship: every relocation of every given object resolves against the
+//! result exactly as against the whole.
+//!
+//! - [`Object`] is a BPF object with its [`Relocation`]s, checked and prepared once for any number of kernels.
+//! - [`Kernel`] is a kernel's BTF with an index of its names, built once for any number of objects.
+//! - [`resolve`] and [`minimize`] bring them together. Their work does not depend on the size of the kernel.
+//!
+//! The library does no I/O and keeps no state: slices in, values out; everything may be shared between threads. Input is hostile: no function
+//! panics on any, and work is bounded by the size of the objects.
+//!
+//! # From an object to its minimised BTF
+//!
+//! `.BTF.ext` (module `ext`) → access strings understood in the object's own types (`spec`) → candidates in the kernel by essential name
+//! (`kernel`, `flavour`) → each candidate matched (`fields`, `types_compat`, `types_match`) with a note of what was looked at (`trace`) →
+//! the parts to keep (`keep`) → the blob (`emit`) → everything resolved again and compared (`minimize`).
+
+mod emit;
+mod error;
+mod ext;
+mod fields;
+mod flavour;
+mod keep;
+mod kernel;
+mod minimize;
+mod object;
+mod reason;
+mod relocation;
+mod resolve;
+mod spec;
+mod trace;
+mod types;
+mod types_compat;
+mod types_match;
+
+pub use error::{Error, Result};
+pub use flavour::essential_name;
+pub use kernel::Kernel;
+pub use minimize::{Minimized, Problem, minimize};
+pub use object::Object;
+pub use reason::Reason;
+pub use relocation::{Relocation, RelocationKind};
+pub use resolve::{Access, Resolution, resolve};

@@ -1,3 +1,36 @@
-//! Command line.
+//! `btf-minimize`: CO-RE relocations of BPF objects. One command per file in `cli/`; this file lists them.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod cli;
+
+/// CO-RE relocations of BPF objects: list them, resolve them, and keep of a kernel's BTF what they need.
+#[derive(Parser)]
+#[command(name = "btf-minimize", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Build(cli::build::Args),
+    Relocs(cli::relocs::Args),
+    Gen(cli::bpftool::Args),
+    Completions(cli::completions::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Build(args) => cli::build::run(args),
+        Command::Relocs(args) => cli::relocs::run(args),
+        Command::Gen(args) => cli::bpftool::run(args),
+        Command::Completions(args) => cli::completions::run(args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("btf-minimize: {error:#}");
+        ExitCode::FAILURE
+    })
+}

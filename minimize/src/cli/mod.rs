@@ -1,0 +1,8 @@
+//! The commands, and what they share: files in and out, and how a relocation is told.
+
+pub(crate) mod bpftool;
+pub(crate) mod build;
+pub(crate) mod completions;
+mod files;
+pub(crate) mod relocs;
+mod telling;

@@ -1,0 +1,97 @@
+//! `btf-minimize relocs`: the relocations of BPF objects, readable.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use btf_minimize::{Object, resolve};
+use serde::Serialize;
+
+use super::files;
+use super::telling::{Answer, Told};
+
+/// List the relocations of BPF objects
+///
+/// With --btf also what becomes of each on that kernel, as if all programs of the object were loaded.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A kernel to resolve against: raw BTF, or an ELF file with a .BTF section; of either byte order
+    #[arg(long, value_name = "FILE")]
+    btf: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// BPF objects (ELF)
+    #[arg(required = true, value_name = "OBJECT")]
+    objects: Vec<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Listing<'a> {
+    object: &'a Path,
+    relocations: Vec<Told>,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let data = args.btf.as_deref().map(files::read_btf).transpose()?;
+    let kernel = match (&args.btf, &data) {
+        (Some(path), Some(data)) => Some(files::open_kernel(path, data)?),
+        _ => None,
+    };
+    let files = files::read_objects(&args.objects)?;
+    let objects = files::open_objects(&args.objects, &files)?;
+    let list = |(path, object): (_, &Object<'_>)| {
+        let answers = kernel.as_ref().map(|kernel| resolve(kernel, object));
+        let told = object.relocations().iter().enumerate().map(|(index, relocation)| {
+            Told::new(object, relocation, answers.as_ref().map(|answers| &answers[index]))
+        });
+        Listing { object: path, relocations: told.collect() }
+    };
+    let listings: Vec<_> = args.objects.iter().map(PathBuf::as_path).zip(&objects).map(list).collect();
+    let failed = listings
+        .iter()
+        .flat_map(|listing| &listing.relocations)
+        .any(|told| matches!(told.answer, Some(Answer::Error(_))));
+    let mut out = io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &listings)?;
+        writeln!(out)?;
+    } else {
+        listings.iter().try_for_each(|listing| print(&mut out, listing)).context("standard output")?;
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Prints one object's relocations as a table, with a heading for each section.
+fn print(out: &mut impl Write, listing: &Listing<'_>) -> io::Result<()> {
+    let relocations = &listing.relocations;
+    let plural = if relocations.len() == 1 { "relocation" } else { "relocations" };
+    writeln!(out, "{}: {} {plural}", listing.object.display(), relocations.len())?;
+    let width = |column: fn(&Told) -> usize| relocations.iter().map(column).max().unwrap_or(0);
+    let place = |told: &Told| match (&told.function, told.short_source()) {
+        (Some(function), "") => function.clone(),
+        (Some(function), source) => format!("{function} ({source})"),
+        (None, source) => source.to_string(),
+    };
+    let places = relocations.iter().map(|told| place(told).len()).max().unwrap_or(0);
+    let (kinds, whats, accesses) =
+        (width(|told| told.kind.len()), width(|told| told.what.len()), width(|told| told.access.len()));
+    let mut section = None;
+    for told in relocations {
+        if section != Some(&told.section) {
+            writeln!(out, "  {}", told.section)?;
+            section = Some(&told.section);
+        }
+        let Told { instruction, kind, what, access, .. } = told;
+        let mut line = format!(
+            "    {instruction:>5}  {:places$}  {kind:kinds$}  {what:whats$}  {access:accesses$}",
+            place(told)
+        );
+        if let Some(answer) = &told.answer {
+            line += &format!("  {answer}");
+        }
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
