@@ -5,6 +5,7 @@
 
 use std::hash::BuildHasher;
 
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
@@ -22,12 +23,14 @@ pub struct Strings {
     places: HashTable<u32>,
     /// Offset of the first byte: a base's string length, for split BTF.
     first: u32,
+    /// Seeded at random, so that hostile names cannot be chosen to collide. Offsets depend on the order of arrival only.
+    hasher: RandomState,
 }
 
 impl Strings {
     fn new(first: u32) -> Strings {
         let bytes = if first == 0 { vec![0] } else { Vec::new() };
-        Strings { bytes, places: HashTable::new(), first }
+        Strings { bytes, places: HashTable::new(), first, hasher: RandomState::default() }
     }
 
     /// The offset of this string, which is added if it is new. Everything from the first zero byte on is dropped, as no reader would see it.
@@ -36,9 +39,10 @@ impl Strings {
         if string.is_empty() {
             return StrOffset(0);
         }
-        let Strings { bytes, places, first } = self;
+        let Strings { bytes, places, first, hasher } = self;
         let at = |place: u32| stored(bytes, place);
-        match places.entry(hash(string), |&place| at(place) == string, |&place| hash(at(place))) {
+        let hash = hasher.hash_one(string);
+        match places.entry(hash, |&place| at(place) == string, |&place| hasher.hash_one(at(place))) {
             Entry::Occupied(place) => StrOffset(*first + place.get()),
             Entry::Vacant(slot) => {
                 let place = bytes.len() as u32;
@@ -64,11 +68,6 @@ impl Strings {
 fn stored(bytes: &[u8], place: u32) -> &[u8] {
     let tail = &bytes[place as usize..];
     &tail[..tail.iter().position(|&byte| byte == 0).unwrap_or(tail.len())]
-}
-
-fn hash(string: &[u8]) -> u64 {
-    // A fixed seed is enough: the offsets that strings get depend on the order of arrival, never on their hashes.
-    foldhash::fast::FixedState::default().hash_one(string)
 }
 
 /// Collects types and strings, and writes them as one BTF blob.
@@ -219,7 +218,7 @@ impl Builder {
     /// Adds an enumeration of `size` bytes: an ENUM, or an ENUM64 if `size` is 8. `signed` says how readers extend values.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] for more enumerators than `vlen` holds.
+    /// [`Error::TooLarge`] for more enumerators than `vlen` holds, or a value of an ENUM that does not fit 32 bits, signed or not.
     pub fn enumeration(
         &mut self,
         name: &[u8],
@@ -229,6 +228,16 @@ impl Builder {
     ) -> Result<TypeId> {
         let vlen = checked_vlen("enumerators", enumerators.len())?;
         let kind = if size == 8 { Kind::Enum64 } else { Kind::Enum };
+        let fits = |value: i64| (i64::from(i32::MIN)..=i64::from(u32::MAX)).contains(&value);
+        if kind == Kind::Enum
+            && let Some(wide) = enumerators.iter().find(|enumerator| !fits(enumerator.value))
+        {
+            return Err(Error::TooLarge {
+                what: "value of a 32-bit enum",
+                value: wide.value.unsigned_abs(),
+                limit: u32::MAX.into(),
+            });
+        }
         let name = self.string(name);
         let id = self.add_record(&[name.0, Info::new(kind, vlen, signed).0, size]);
         for enumerator in enumerators {

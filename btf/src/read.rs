@@ -252,12 +252,12 @@ impl Header {
         if flags != 0 {
             return Err(Error::Flags { found: flags });
         }
-        if (len as usize) < HEADER_LEN || !len.is_multiple_of(4) {
+        if (len as usize) < HEADER_LEN {
             return Err(Error::Section {
                 section: "header",
                 offset: 0,
                 len: len.into(),
-                reason: "must be at least 24 bytes and a multiple of 4",
+                reason: "must be at least 24 bytes",
             });
         }
         let bytes = data.get(..len as usize).ok_or_else(|| truncated(len as usize))?;
@@ -359,7 +359,7 @@ fn index(types: &[u8], offset: usize, endian: Endian, layout: &[u8], first_id: u
         let payload = match Kind::from_number(info.kind_number()) {
             Some(Kind::Func) => 0, // its vlen is the linkage
             Some(kind) => kind.payload().len(info.vlen()),
-            None => foreign_payload(layout, info, endian).ok_or_else(|| Error::UnknownKind {
+            None => foreign_payload(layout, info).ok_or_else(|| Error::UnknownKind {
                 id: TypeId(first_id + starts.len() as u32 - 1),
                 offset: (offset + at) as u64,
                 kind: info.kind_number(),
@@ -378,7 +378,7 @@ fn index(types: &[u8], offset: usize, endian: Endian, layout: &[u8], first_id: u
 
 /// Payload length of a kind that this library does not know, from the blob's layout section (`struct btf_layout`:
 /// `info_sz`, `elem_sz`, 16 bits of flags, indexed by kind).
-fn foreign_payload(layout: &[u8], info: Info, _endian: Endian) -> Option<u64> {
+fn foreign_payload(layout: &[u8], info: Info) -> Option<u64> {
     let number = info.kind_number();
     if number == 0 {
         return None;

@@ -650,6 +650,15 @@ fn variables() {
     section(false, "at the end", 8, &[(VAR, 8, 4)]);
     section(false, "overlapping", 8, &[(VAR, 0, 4), (VAR, 3, 4)]);
     section(false, "unsorted", 8, &[(VAR, 4, 4), (VAR, 0, 4)]);
+    for (accepted, before) in [(false, true), (true, false)] {
+        expect(accepted, "smaller than its type, before or after its section", |b| {
+            let ty = if before { b.var(b"w", STRUCT, 1) } else { TypeId(NEXT.0 + 1) };
+            b.datasec(b".bss", 4, &[SectionVar { ty, offset: 0, size: 4 }]).unwrap();
+            if !before {
+                b.var(b"w", STRUCT, 1);
+            }
+        });
+    }
     for bad in [TypeId::VOID, INT, STRUCT, FUNC, DATASEC, TAG, NEXT, TypeId(999)] {
         section(false, "not a variable", 4, &[(bad, 0, 4)]);
     }

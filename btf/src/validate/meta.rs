@@ -1,12 +1,12 @@
 //! What each type must be by itself (the kernel's `btf_check_all_metas`).
 
-use super::invalid;
 use super::names::Names;
-use crate::StrOffset;
+use super::{invalid, is_link};
 use crate::error::Result;
-use crate::kind::{INT_BOOL, INT_CHAR, INT_SIGNED, Kind};
+use crate::kind::{INT_BOOL, INT_CHAR, INT_SIGNED, Kind, MAX_TYPE_ID};
 use crate::read::Btf;
 use crate::types::Type;
+use crate::{StrOffset, TypeId};
 
 /// What a kind demands of its name.
 enum NameRule {
@@ -36,6 +36,8 @@ fn name_rule(kind: Kind) -> NameRule {
         Kind::DeclTag | Kind::TypeTag => NameRule::Text,
     }
 }
+
+const OUT_OF_RANGE: &str = "refers to a type id above 0xfffff";
 
 /// Whether the kind flag may be set.
 fn may_have_flag(kind: Kind) -> bool {
@@ -80,7 +82,12 @@ pub(super) fn check(btf: &Btf<'_>, max_vlen: u32) -> Result<()> {
     Ok(())
 }
 
-/// Name, number of elements and kind flag.
+/// A blob may have more types than this, but only functions and declaration tags may refer to them.
+fn in_range(id: TypeId) -> bool {
+    id.0 <= MAX_TYPE_ID
+}
+
+/// Name, number of elements, kind flag, and the type referred to.
 fn check_common(ty: &Type<'_>, names: &mut Names<'_>, max_vlen: u32) -> Result<()> {
     let kind = ty.kind();
     let name = ty.name_offset();
@@ -105,6 +112,9 @@ fn check_common(ty: &Type<'_>, names: &mut Names<'_>, max_vlen: u32) -> Result<(
         if ty.vlen() > most {
             return Err(invalid(ty, format!("{} elements are over the limit of {most}", ty.vlen())));
         }
+    }
+    if (is_link(kind) || matches!(kind, Kind::Ptr | Kind::Var)) && !in_range(TypeId(ty.size_or_type())) {
+        return Err(invalid(ty, OUT_OF_RANGE));
     }
     if ty.kind_flag() && !may_have_flag(kind) {
         return Err(invalid(ty, "the kind flag is set, which has no meaning for this kind"));
@@ -138,6 +148,7 @@ fn check_array(ty: &Type<'_>) -> Result<()> {
         return Err(invalid(ty, "the size field of an array must be 0"));
     }
     match ty.array() {
+        Some(array) if !in_range(array.element) || !in_range(array.index) => Err(invalid(ty, OUT_OF_RANGE)),
         Some(array) if array.element.0 == 0 || array.index.0 == 0 => {
             Err(invalid(ty, "elements and index must not be void"))
         }
@@ -153,8 +164,8 @@ fn check_composite(ty: &Type<'_>, names: &mut Names<'_>) -> Result<()> {
         if member.name != StrOffset(0) && !names.is_identifier(member.name) {
             return fail("has a name that is no identifier");
         }
-        if member.ty.0 == 0 {
-            return fail("is void");
+        if member.ty.0 == 0 || !in_range(member.ty) {
+            return fail("is void, or its type's id is too large");
         }
         if ty.kind() == Kind::Union && member.bit_offset != 0 {
             return fail("does not start at offset 0 of its union");
@@ -207,8 +218,8 @@ fn check_datasec(ty: &Type<'_>) -> Result<()> {
     let mut end = 0;
     for (place, var) in ty.section_vars().enumerate() {
         let fail = |reason: &str| Err(invalid(ty, format!("variable {place}: {reason}")));
-        if var.ty.0 == 0 {
-            return fail("is void");
+        if var.ty.0 == 0 || !in_range(var.ty) {
+            return fail("is void, or its type's id is too large");
         }
         if u64::from(var.offset) < end {
             return fail("starts before the end of the variable before it");

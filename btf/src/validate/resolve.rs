@@ -290,7 +290,8 @@ impl<'a> Resolver<'a> {
                 return Err(invalid(ty, format!("variable {place}: type {} is no VAR", entry.ty)));
             };
             if self.must_wait(&var) {
-                self.come_back_at(place);
+                // As in the kernel, the size is checked only for variables that come before their section.
+                self.come_back_at(place + 1);
                 return Ok(Step::Wait(var));
             }
             match self.sized(TypeId(var.size_or_type()))? {
