@@ -66,14 +66,17 @@ fn observe(mut bpf: Ebpf) -> Result<bool, Box<dyn Error>> {
 
     // The system call that is seen.
     let comm = fs::read_to_string("/proc/self/comm")?.trim_end().to_owned();
-    let observations: Array<_, [u8; 40]> = bpf.map("observations").ok_or("no map `observations`")?.try_into()?;
+    let observations: Array<_, [u8; 40]> =
+        bpf.map("observations").ok_or("no map `observations`")?.try_into()?;
     let seen = Observation::read(&observations.get(&0, 0)?);
     let ticks = ticks_at_start()?;
     let per_tick = 1_000_000_000 / u64::from(user_hz()?);
     println!("expected  pid {pid}, tgid {pid}, comm {comm}, started at tick {ticks}");
     let Observation { pid: seen_pid, tgid, start_boottime, calls, comm: seen_comm } = seen;
     let seen_ticks = start_boottime / per_tick;
-    println!("seen      pid {seen_pid}, tgid {tgid}, comm {seen_comm}, started at tick {seen_ticks} ({calls} calls)");
+    println!(
+        "seen      pid {seen_pid}, tgid {tgid}, comm {seen_comm}, started at tick {seen_ticks} ({calls} calls)"
+    );
     Ok(seen_pid == pid && tgid == pid && seen_comm == comm && seen_ticks == ticks)
 }
 

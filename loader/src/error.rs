@@ -108,7 +108,7 @@ pub enum Reason {
         found: String,
     },
     /// Not the BTF of a kernel.
-    #[error("not a kernel's BTF: {0}")]
+    #[error("not the BTF of a kernel ({0})")]
     NotBtf(String),
     /// More bytes than allowed.
     #[error("larger than the allowed {limit} bytes")]

@@ -1,6 +1,7 @@
 //! One GET request: bounded in time, size and redirects.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -97,14 +98,11 @@ impl Client {
         let agent = self.agent(archive)?;
         let mut url = archive.join(path);
         for _ in 0..=MAX_REDIRECTS {
-            let request = agent
-                .get(&url)
-                .header(header::ACCEPT_ENCODING, accept_encoding)
-                .config()
-                .https_only(archive.is_https())
-                .timeout_global(Some(deadline.left()?))
-                .build();
-            let response = request.call().map_err(|error| reason(error, max_size, deadline))?;
+            let request = agent.get(&url).header(header::ACCEPT_ENCODING, accept_encoding).config();
+            let request = request.https_only(archive.is_https()).timeout_global(Some(deadline.left()?));
+            // A proxy's loopback is another machine's.
+            let request = if is_loopback(&url) { request.proxy(None) } else { request };
+            let response = request.build().call().map_err(|error| reason(error, max_size, deadline))?;
             let (head, mut body) = response.into_parts();
             if let Some(target) = redirect(head.status, &head.headers, &url)? {
                 url = target;
@@ -124,6 +122,14 @@ fn read(body: &mut Body, max_size: usize, deadline: &Deadline) -> Result<Vec<u8>
     }
     let body = body.with_config().limit(max_size as u64);
     body.read_to_vec().map_err(|error| reason(error, max_size, deadline))
+}
+
+/// Whether an address is this machine's own.
+fn is_loopback(url: &str) -> bool {
+    let uri: Option<Uri> = url.parse().ok();
+    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Where a redirect leads.

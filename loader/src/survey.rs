@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::error::{Attempt, Error, Place, Reason};
+use crate::error::{Attempt, Error, Place};
 use crate::{Address, BuildId, Identity, Kernel, Key, Loader};
 
 /// What this machine has for its running kernel, and what a loader would use. Its JSON form is an inventory of the machine.
@@ -19,8 +19,10 @@ pub struct Survey {
     pub build_id: Option<BuildId>,
     /// The keys under which an archive may hold the kernel, the likeliest first.
     pub keys: Vec<Key>,
-    /// The places on this machine, in the order they are tried. The first one found is used.
+    /// The places on this machine, in the order they are tried.
     pub places: Vec<Finding>,
+    /// The place that would be used: the first usable one.
+    pub used: Option<Place>,
     /// The directory of the cache.
     pub cache: Option<PathBuf>,
     /// The archives that would be asked if nothing is found here, in order.
@@ -46,20 +48,6 @@ pub enum Finding {
     Unusable(Attempt),
 }
 
-impl Finding {
-    /// Whether the place simply has nothing.
-    pub fn is_absence(&self) -> bool {
-        matches!(self, Self::Unusable(Attempt { reason: Reason::Absent, .. }))
-    }
-}
-
-impl Survey {
-    /// The finding that a loader would use: the first usable one.
-    pub fn chosen(&self) -> Option<&Finding> {
-        self.places.iter().find(|finding| matches!(finding, Finding::Usable { .. }))
-    }
-}
-
 impl Loader {
     /// Looks at every place on this machine, without asking any archive.
     ///
@@ -71,12 +59,18 @@ impl Loader {
             Ok(found) => Finding::Usable { place, identity: found.identity(), size: found.btf().len() },
             Err(reason) => Finding::Unusable(Attempt { place, reason }),
         };
+        let places: Vec<Finding> = self.near(&kernel).into_iter().map(look).collect();
+        let used = places.iter().find_map(|finding| match finding {
+            Finding::Usable { place, .. } => Some(place.clone()),
+            Finding::Unusable(_) => None,
+        });
         Ok(Survey {
             release: kernel.release().map(str::to_owned),
             arch: kernel.arch().map(str::to_owned),
             build_id: kernel.build_id().copied(),
             keys: kernel.keys().to_vec(),
-            places: self.near(&kernel).into_iter().map(look).collect(),
+            places,
+            used,
             cache: self.settings().cache.clone(),
             archives: self.settings().urls.clone(),
         })

@@ -9,7 +9,7 @@ use btf_loader::{Attempt, BuildId, Digest, Error, Found, Identity, Kernel, Key, 
 use clap::{Args, CommandFactory as _};
 use serde::Serialize;
 
-use super::{Cli, Places, bytes, exit_code};
+use super::{Cli, Places, bytes, exit_code, matched};
 
 /// Find BTF, fetch it if need be, and print the path of a file that holds it
 ///
@@ -86,7 +86,7 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
     };
     if !options.quiet && !options.json {
         let count = bytes(found.btf().len());
-        eprintln!("btf-fetch: {} match, {count}, from {}", found.identity(), found.place());
+        eprintln!("btf-fetch: {}, {count}, from {}", matched(found.identity()), found.place());
     }
     warn(&found);
     let mut out = io::stdout().lock();

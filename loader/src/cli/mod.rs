@@ -7,7 +7,7 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use btf_loader::{Address, Class, Error, Settings};
+use btf_loader::{Address, Class, Error, Identity, Settings};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -36,7 +36,7 @@ Environment:
 Exit codes:
   0  done
   1  failed: could not be found out, or a file could not be written
-  2  wrong usage
+  2  wrong usage, on the command line or in an environment variable
   3  not found: nobody asked has the BTF of this kernel
   4  refused: something was found and must not be used (another kernel's, damaged, too large)";
 
@@ -109,10 +109,19 @@ pub(crate) fn main() -> ExitCode {
 
 /// The exit code for an error of the library.
 fn exit_code(error: &Error) -> u8 {
-    match error.class() {
-        Class::Failed => 1,
-        Class::NotFound => 3,
-        Class::Refused => 4,
+    match (error, error.class()) {
+        (Error::Setting { .. }, _) => 2,
+        (_, Class::Failed) => 1,
+        (_, Class::NotFound) => 3,
+        (_, Class::Refused) => 4,
+    }
+}
+
+/// How BTF was recognised, for people.
+fn matched(identity: Identity) -> &'static str {
+    match identity {
+        Identity::Exact => "exact match",
+        Identity::ByName => "match by name",
     }
 }
 

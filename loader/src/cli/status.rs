@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use btf_loader::{Finding, Loader, Survey};
 use clap::Args;
 
-use super::{Places, bytes};
+use super::{Places, bytes, matched};
 
 /// Show what this kernel is, which BTF this machine has for it, and what would be used
 ///
@@ -41,7 +41,7 @@ fn text(survey: &Survey) -> Result<String, std::fmt::Error> {
     for finding in &survey.places {
         match finding {
             Finding::Usable { place, identity, size } => {
-                writeln!(out, "  {place}: {}, {identity} match", bytes(*size))?;
+                writeln!(out, "  {place}: {}, {}", bytes(*size), matched(*identity))?;
             }
             Finding::Unusable(attempt) => writeln!(out, "  {attempt}")?,
             _ => {}
@@ -50,12 +50,10 @@ fn text(survey: &Survey) -> Result<String, std::fmt::Error> {
     for url in &survey.archives {
         writeln!(out, "  {url}: asked only if there is nothing on this machine")?;
     }
-    match (survey.chosen(), survey.archives.is_empty()) {
-        (Some(Finding::Usable { place, identity, .. }), _) => {
-            writeln!(out, "\nused: {place} ({identity} match, the first that is found)")
-        }
-        (_, false) => writeln!(out, "\nused: nothing here; `btf-fetch get` would ask the archives"),
-        (_, true) => {
+    match (&survey.used, survey.archives.is_empty()) {
+        (Some(place), _) => writeln!(out, "\nused: {place}, the first that is fit"),
+        (None, false) => writeln!(out, "\nused: nothing here; `btf-fetch get` would ask the archives"),
+        (None, true) => {
             writeln!(
                 out,
                 "\nused: nothing here, and there is no archive to ask: set BTF_ARCHIVE_URLS or give --url"
