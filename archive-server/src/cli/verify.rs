@@ -1,0 +1,64 @@
+//! `btf-archive-server verify`: is everything there, and what it should be?
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use btf_archive::store::{Archive, Error};
+use btf_archive_server::verify;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::REFUSED;
+
+/// Check a whole archive: the chain of snapshots, and that every blob is there, has its digest, and is valid BTF.
+///
+/// Exit code 4 if anything is damaged or missing.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The archive's directory.
+    #[arg(long, value_name = "DIR", env = "BTF_ARCHIVE_SERVER_ARCHIVE")]
+    archive: PathBuf,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(args: Args) -> Result<ExitCode> {
+    let archive = match Archive::open(&args.archive).await {
+        Ok(archive) => Arc::new(archive),
+        // The newest snapshot is read to open the archive.
+        Err(error @ (Error::Object { .. } | Error::Missing { .. })) => {
+            eprintln!("btf-archive-server: damaged: {error}");
+            return Ok(ExitCode::from(REFUSED));
+        }
+        Err(error) => return Err(error).context("cannot open the archive"),
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // Hides itself where stderr is no terminal.
+    let bar = ProgressBar::no_length()
+        .with_style(ProgressStyle::with_template("{bar:40} {pos}/{len} blobs {eta}")?);
+    let report = verify::verify(&archive, cores, |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    });
+    let report = report.await.context("cannot read the catalog")?;
+    bar.finish_and_clear();
+
+    for damage in &report.damage {
+        eprintln!("btf-archive-server: damaged: {}: {}", damage.what, damage.reason);
+    }
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        let verify::Report { kernels, snapshots, blobs, stored_bytes, raw_bytes, damage, .. } = &report;
+        println!(
+            "{kernels} kernels, {snapshots} snapshots, {blobs} blobs ({stored_bytes} bytes stored, {raw_bytes} raw)"
+        );
+        match damage.len() {
+            0 => println!("intact"),
+            count => println!("{count} damaged or missing"),
+        }
+    }
+    Ok(if report.damage.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
+}
