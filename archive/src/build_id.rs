@@ -169,3 +169,109 @@ impl<'de> Deserialize<'de> for BuildId {
         text.parse().map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A note as a linker writes it, padding included.
+    fn note(name: &[u8], kind: u32, desc: &[u8], word: fn(u32) -> [u8; 4]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for value in [name.len() as u32, desc.len() as u32, kind] {
+            out.extend(word(value));
+        }
+        for part in [name, desc] {
+            out.extend(part);
+            out.resize(out.len().next_multiple_of(4), 0);
+        }
+        out
+    }
+
+    const ID: [u8; 20] = *b"\x00\x01build-id of a ker\xff";
+
+    /// Check that the build-id is found among other notes, in both byte orders.
+    #[test]
+    fn build_id_from_notes() {
+        for word in [u32::to_le_bytes, u32::to_be_bytes] {
+            let notes = [
+                note(b"Xen\0", 6, b"linux\0", word),
+                note(b"Linux\0", NT_GNU_BUILD_ID, b"not it", word),
+                note(b"GNU\0", 1, &[0; 16], word),
+                note(b"", 0, b"", word),
+                note(b"GNU\0", NT_GNU_BUILD_ID, &ID, word),
+                note(b"Linux\0", 0, &[9; 3], word),
+            ]
+            .concat();
+            assert_eq!(BuildId::from_notes(&notes).unwrap(), Some(BuildId::new(&ID).unwrap()));
+        }
+    }
+
+    /// Check that notes without a build-id are no error, and that the last note's padding may be missing.
+    #[test]
+    fn build_id_no_such_note() {
+        assert_eq!(BuildId::from_notes(b"").unwrap(), None);
+        for word in [u32::to_le_bytes, u32::to_be_bytes] {
+            let mut notes = note(b"Linux\0", 0x101, b"abcde", word);
+            assert_eq!(BuildId::from_notes(&notes).unwrap(), None);
+            notes.truncate(notes.len() - 3);
+            assert_eq!(BuildId::from_notes(&notes).unwrap(), None);
+        }
+    }
+
+    /// Check that notes cut anywhere inside are an error with the offset of the note, never half a build-id.
+    #[test]
+    fn build_id_cut_notes() {
+        for word in [u32::to_le_bytes, u32::to_be_bytes] {
+            let first = note(b"Xen\0", 6, b"linux\0\0\0", word);
+            let notes = [first.clone(), note(b"GNU\0", NT_GNU_BUILD_ID, &ID, word)].concat();
+            for len in 1..notes.len() {
+                match BuildId::from_notes(&notes[..len]) {
+                    Err(Error::Notes { offset, .. }) => assert!(offset == 0 || offset == first.len()),
+                    Ok(None) => assert_eq!(len, first.len()),
+                    other => panic!("{len} bytes: {other:?}"),
+                }
+            }
+        }
+    }
+
+    /// Check that a build-id note with no or too many bytes is an error.
+    #[test]
+    fn build_id_note_of_odd_size() {
+        for size in [0, 65] {
+            let notes = note(b"GNU\0", NT_GNU_BUILD_ID, &vec![1; size], u32::to_le_bytes);
+            assert!(matches!(BuildId::from_notes(&notes), Err(Error::Notes { offset: 0, .. })), "{size}");
+        }
+    }
+
+    /// Check that text goes both ways, lower-case out, either case in.
+    #[test]
+    fn build_id_text() {
+        let id: BuildId = "00C0ffee".parse().unwrap();
+        assert_eq!(id.as_bytes(), [0x00, 0xc0, 0xff, 0xee]);
+        assert_eq!(id.to_string(), "00c0ffee");
+        assert_eq!(serde_json::to_string(&id).unwrap(), "\"00c0ffee\"");
+        assert_eq!(serde_json::from_str::<BuildId>("\"00C0FFEE\"").unwrap(), id);
+        for text in ["", "0", "0g", "00 0", &"00".repeat(65), "é"] {
+            assert!(text.parse::<BuildId>().is_err(), "{text}");
+        }
+        assert_eq!("00".repeat(64).parse::<BuildId>().unwrap().as_bytes().len(), 64);
+    }
+
+    proptest! {
+        /// Check that no bytes make the parser panic, and that what it finds lies in them.
+        #[test]
+        fn build_id_hostile_notes(notes in prop::collection::vec(prop_oneof![Just(0_u8), 0_u8..24, any::<u8>()], 0..120)) {
+            if let Ok(Some(id)) = BuildId::from_notes(&notes) {
+                prop_assert!(notes.windows(id.as_bytes().len()).any(|window| window == id.as_bytes()));
+            }
+        }
+
+        /// Check that any build-id survives as text.
+        #[test]
+        fn build_id_round_trip(bytes in prop::collection::vec(any::<u8>(), 1..=64)) {
+            let id = BuildId::new(&bytes).unwrap();
+            prop_assert_eq!(id.to_string().parse::<BuildId>().unwrap(), id);
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Why bytes or names could not be taken for what they claim to be.
 
-use crate::{BuildId, Digest};
+use crate::Digest;
 
 /// The result of this crate's pure functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -60,14 +60,6 @@ pub enum Error {
         expected: Digest,
         /// The digest of the bytes.
         found: Digest,
-    },
-    /// Bytes of another kernel than the one asked for.
-    #[error("build-id is {found}, expected {expected}")]
-    BuildIdMismatch {
-        /// The build-id asked for.
-        expected: BuildId,
-        /// The build-id found.
-        found: BuildId,
     },
     /// A snapshot or `latest.json` that is not one.
     #[error("{what}: {reason}")]

@@ -102,3 +102,76 @@ fn unshell(value: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn keys(text: &str) -> Vec<String> {
+        OsRelease::parse(text).keys("x86_64", "5.4.0").iter().map(Key::to_string).collect()
+    }
+
+    /// Check the files of distributions that quote and number differently.
+    #[test]
+    fn os_release_of_distributions() {
+        for (text, key) in [
+            (
+                "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nVERSION_ID=\"12\"\nVERSION_CODENAME=bookworm\nID=debian\n",
+                "debian/12",
+            ),
+            (
+                "NAME=\"Ubuntu\"\nID=ubuntu\nID_LIKE=debian\nVERSION_ID=\"18.04\"\nUBUNTU_CODENAME=bionic\n",
+                "ubuntu/18.04",
+            ),
+            ("ID=\"centos\"\nID_LIKE=\"rhel fedora\"\nVERSION_ID=\"7\"\n", "centos/7"),
+            ("ID=\"rhel\"\r\nVERSION_ID=\"8.6\"\r\n", "rhel/8"),
+            ("ID=\"amzn\"\nVERSION_ID=\"2018.03\"\n", "amzn/2018"),
+            ("NAME=\"SLES\"\nVERSION=\"12-SP5\"\nVERSION_ID=\"12.5\"\nID=\"sles\"\n", "sles/12.5"),
+            ("ID='opensuse-leap'\nVERSION_ID='15.4'\n", "opensuse-leap/15.4"),
+            ("ID=fedora\nVERSION_ID=39 # a comment\n", "fedora/39"),
+        ] {
+            assert_eq!(keys(text), [format!("{key}/x86_64/5.4.0")]);
+        }
+    }
+
+    /// Check that a file which leaves the version open gives every version it can mean.
+    #[test]
+    fn os_release_several_keys() {
+        let sid = "PRETTY_NAME=\"Debian GNU/Linux forky/sid\"\nVERSION_CODENAME=forky\nID=debian\n";
+        assert_eq!(keys(sid), ["debian/14/x86_64/5.4.0", "debian/sid/x86_64/5.4.0"]);
+        let mint = "ID=linuxmint\nID_LIKE=\"ubuntu debian\"\nVERSION_ID=\"21.3\"\nUBUNTU_CODENAME=jammy\n";
+        assert_eq!(keys(mint), ["linuxmint/21.3/x86_64/5.4.0", "ubuntu/22.04/x86_64/5.4.0"]);
+        assert_eq!(keys("ID=arch\n"), [""; 0]);
+        assert_eq!(keys("# nothing\n"), [""; 0]);
+    }
+
+    /// Check quoting as os-release(5) has it, and that odd lines are passed over.
+    #[test]
+    fn os_release_quoting() {
+        let text = "junk\n =x\n#ID=no\n  ID=\"a\\\"b\\$c\"\nPRETTY_NAME='it''s \\n'\nVERSION_ID=\"unclosed\nID_LIKE=one\\ two\n";
+        let found = OsRelease::parse(text);
+        assert_eq!(found.id, "a\"b$c");
+        assert_eq!(found.pretty_name.as_deref(), Some("its \\n"));
+        assert_eq!(found.version_id.as_deref(), Some("unclosed"));
+        assert_eq!(found.id_like, ["one", "two"]);
+        assert_eq!(OsRelease::parse("").id, "linux");
+        assert_eq!(OsRelease::parse("ID=a\nID=b\nID=\n").id, "b");
+    }
+
+    /// Check that a key which cannot be made says which part is missing.
+    #[test]
+    fn os_release_key_missing_version() {
+        let refused = OsRelease::parse("ID=arch\n").key("x86_64", "6.1").unwrap_err();
+        assert_eq!(refused.to_string(), "kernel key: version `` is empty");
+    }
+
+    proptest! {
+        /// Check that no text makes the parser panic or invent bytes.
+        #[test]
+        fn os_release_any_text(text in "([A-Z_]{0,8}=?[\"'\\\\a-z .#é]{0,12}\n?){0,12}") {
+            let found = OsRelease::parse(&text);
+            prop_assert!(found.id == "linux" || found.id.len() <= text.len());
+        }
+    }
+}

@@ -117,3 +117,38 @@ text_enum! {
         Upload = "upload",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Check that nothing that may be secret stays in a URL.
+    #[test]
+    fn record_public_url() {
+        for (url, public) in [
+            ("https://user:p%40ss@mirror.example/a/b.deb", "https://mirror.example/a/b.deb"),
+            ("https://mirror.example/a@b/c.deb", "https://mirror.example/a@b/c.deb"),
+            ("https://mirror.example:8443/c.rpm?token=secret#part", "https://mirror.example:8443/c.rpm"),
+            ("https://a@b@mirror.example?x", "https://mirror.example"),
+            ("file:///srv/c.deb", "file:///srv/c.deb"),
+            ("packages/c.deb", "packages/c.deb"),
+        ] {
+            assert_eq!(Provenance::public_url(url), public);
+            assert_eq!(Provenance::public_url(public), public);
+        }
+    }
+
+    /// Check that the names of trust and source are the same in JSON and in text, and that trust orders by strength.
+    #[test]
+    fn record_names() {
+        for trust in [Trust::None, Trust::Transport, Trust::SignedIndex, Trust::SignedPackage] {
+            assert_eq!(serde_json::to_string(&trust).unwrap(), format!("\"{trust}\""));
+            assert_eq!(Trust::from_name(trust.as_str()), Some(trust));
+        }
+        for source in [Source::Embedded, Source::Dwarf, Source::Upload] {
+            assert_eq!(serde_json::to_string(&source).unwrap(), format!("\"{source}\""));
+            assert_eq!(Source::from_name(source.as_str()), Some(source));
+        }
+        assert!(Trust::SignedPackage > Trust::SignedIndex && Trust::Transport > Trust::None);
+    }
+}

@@ -89,3 +89,64 @@ fn flavour(release: &str) -> &str {
     }
     &release[end..]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Check that numbers order as numbers, wherever they stand.
+    #[test]
+    fn release_order() {
+        let ordered = [
+            "4.4.0-9-generic",
+            "4.4.0-10-generic",
+            "4.15.0-1030-aws",
+            "5.9.1",
+            "5.10.0-9-686",
+            "5.10.0-35-686-pae",
+            "5.10.0-35-amd64",
+            "05.10.1",
+            "5.10.1",
+            "18446744073709551616.0",
+        ];
+        for pair in ordered.windows(2) {
+            assert!(order(pair[0]) < order(pair[1]), "{pair:?}");
+        }
+    }
+
+    /// Check which of two candidates is the closer to a wanted release.
+    #[test]
+    fn release_closeness() {
+        for (wanted, closer, farther) in [
+            ("5.10.0-35-amd64", "5.10.0-34-amd64", "5.10.0-30-amd64"),
+            ("5.10.0-35-amd64", "5.10.0-30-amd64", "5.10.0-35-rt-amd64"),
+            ("5.10.0-35-amd64", "5.10.0-35-rt-amd64", "6.1.0-35-amd64"),
+            ("5.10.0-35-cloud-amd64", "5.10.0-3-cloud-amd64", "5.10.0-35-amd64"),
+            ("5.10.0-35-amd64", "5.10.0-35-amd64", "5.10.0-36-amd64"),
+            ("4.18.0-348.el8.x86_64", "4.18.0-305.el8.x86_64", "4.18.0-80.el8.x86_64"),
+        ] {
+            assert!(
+                closeness(wanted, closer) > closeness(wanted, farther),
+                "{wanted}: {closer} or {farther}"
+            );
+        }
+    }
+
+    proptest! {
+        /// Check that order is that of the numbers, and tells every two texts apart.
+        #[test]
+        fn release_order_of_numbers(a in any::<[u32; 3]>(), b in any::<[u32; 3]>(), x in ".{0,20}", y in ".{0,20}") {
+            let text = |v: [u32; 3]| format!("{}.{}.{}-generic", v[0], v[1], v[2]);
+            prop_assert_eq!(order(&text(a)).cmp(&order(&text(b))), a.cmp(&b));
+            prop_assert_eq!(order(&x) == order(&y), x == y);
+        }
+
+        /// Check that nothing is closer to a text than itself, and that closeness is the same both ways.
+        #[test]
+        fn release_closest_is_itself(a in "[0-9a-z.+-]{0,16}", b in "[0-9a-z.+-]{0,16}") {
+            prop_assert!(closeness(&a, &a) >= closeness(&a, &b));
+            prop_assert_eq!(closeness(&a, &b), closeness(&b, &a));
+        }
+    }
+}

@@ -165,3 +165,129 @@ fn check_format(what: &'static str, json: &[u8]) -> Result<()> {
 fn unfit(what: &'static str, reason: impl ToString) -> Error {
     Error::Snapshot { what, reason: reason.to_string() }
 }
+
+#[cfg(all(test, feature = "compress"))]
+mod tests {
+    use super::*;
+    use crate::{Provenance, Source, Trust};
+
+    fn kernel(key: &str) -> KernelRecord {
+        KernelRecord {
+            key: key.parse().unwrap(),
+            build_id: None,
+            digest: Digest::of(key.as_bytes()),
+            raw_size: 3_600_000,
+            zst_size: 980_000,
+            provenance: Provenance {
+                package: None,
+                package_version: None,
+                url: None,
+                sha256: None,
+                trust: Trust::None,
+                source: Source::Upload,
+                generator: "btfgen 0.1.0".to_owned(),
+            },
+            added: 1_790_000_000,
+        }
+    }
+
+    fn two() -> Snapshot {
+        let mut full = kernel("debian/11/i386/5.10.0-35-686-pae");
+        full.build_id = Some("c0ffee0123456789abcdef0123456789abcdef00".parse().unwrap());
+        full.provenance = Provenance {
+            package: Some("linux-image-5.10.0-35-686-pae-dbg".to_owned()),
+            package_version: Some("5.10.237-1".to_owned()),
+            url: Some("https://mirror.example/pool/linux.deb".to_owned()),
+            sha256: Some(Digest::of(b"package")),
+            trust: Trust::SignedPackage,
+            source: Source::Dwarf,
+            generator: "btfgen 0.1.0".to_owned(),
+        };
+        Snapshot::new(1_790_000_100, None, vec![kernel("ubuntu/18.04/arm64/4.15.0-1030-aws"), full])
+    }
+
+    /// Compresses a snapshot whose JSON was changed.
+    fn changed(change: impl FnOnce(&mut serde_json::Value)) -> Vec<u8> {
+        let mut json = serde_json::to_value(two()).unwrap();
+        change(&mut json);
+        blob::encode(&serde_json::to_vec(&json).unwrap(), 3)
+    }
+
+    /// Check the JSON of a snapshot, field by field and in order: other programs read it.
+    #[test]
+    fn snapshot_json() {
+        insta::assert_snapshot!(serde_json::to_string_pretty(&two()).unwrap());
+    }
+
+    /// Check the JSON of `latest.json`.
+    #[test]
+    fn snapshot_latest_json() {
+        let latest =
+            Latest { format: FORMAT, number: 42, digest: Digest::of(b""), size: 7, created: 1_790_000_100 };
+        let json = latest.encode().unwrap();
+        assert_eq!(Latest::decode(&json).unwrap(), latest);
+        insta::assert_snapshot!(String::from_utf8(json).unwrap());
+    }
+
+    /// Check that a snapshot comes back from its file, in order of the keys, and that `latest.json` names that file.
+    #[test]
+    fn snapshot_round_trip() {
+        let (zst, latest) = two().encode().unwrap();
+        latest.digest.check(&zst).unwrap();
+        assert_eq!((latest.number, latest.size), (1, zst.len() as u64));
+        let snapshot = Snapshot::decode(&zst).unwrap();
+        assert_eq!(snapshot, two());
+        assert_eq!(snapshot.kernels[0].key.distro(), "debian");
+        assert_eq!(snapshot.kernel(&snapshot.kernels[1].key), Some(&snapshot.kernels[1]));
+        assert_eq!(snapshot.kernel(&"debian/11/i386/5.10.0-36-686".parse().unwrap()), None);
+        let next = Snapshot::new(0, Some(latest.link()), Vec::new());
+        assert_eq!((next.number, next.previous), (2, Some(latest.link())));
+    }
+
+    /// Check that fields of later versions are passed over.
+    #[test]
+    fn snapshot_unknown_fields() {
+        let zst = changed(|json| {
+            json["modules"] = 1.into();
+            json["kernels"][0]["config"] = "x".into();
+        });
+        assert_eq!(Snapshot::decode(&zst).unwrap(), two());
+    }
+
+    /// Check that a snapshot which is none, or contradicts itself, is refused with the reason.
+    #[test]
+    fn snapshot_refuses() {
+        for (zst, reason) in [
+            (changed(|json| json["format"] = 2.into()), "format 2 is newer"),
+            (changed(|json| json["number"] = 2.into()), "number 2 cannot follow 0"),
+            (changed(|json| json["number"] = 0.into()), "number 0 cannot follow 0"),
+            (changed(|json| json["kernels"].as_array_mut().unwrap().reverse()), "out of order"),
+            (changed(|json| json["kernels"][1] = json["kernels"][0].clone()), "there twice"),
+            (changed(|json| json["kernels"][0]["key"] = "a/../b/c".into()), "kernel key: version"),
+            (changed(|json| json["kernels"][0]["digest"] = "00".into()), "no sha256 digest"),
+            (changed(|json| json["kernels"][0]["raw_size"] = (-1).into()), "invalid value"),
+            (changed(|json| *json = "text".into()), "snapshot: "),
+            (blob::encode(b"{", 3), "EOF"),
+            (b"{}".to_vec(), "zstd"),
+        ] {
+            let refused = Snapshot::decode(&zst).unwrap_err().to_string();
+            assert!(refused.contains(reason), "{refused}: not because {reason}");
+        }
+        assert!(Latest::decode(b"{\"format\": 2}").unwrap_err().to_string().contains("format 2 is newer"));
+        assert!(Latest::decode(&[b' '; MAX_LATEST + 1]).unwrap_err().to_string().contains("64 KiB"));
+    }
+
+    /// Check that a snapshot's path and number go both ways.
+    #[test]
+    fn snapshot_path() {
+        for (number, name) in [(1, "000001"), (42, "000042"), (1_234_567, "1234567")] {
+            assert_eq!(path(number), format!("snapshots/{name}.json.zst"));
+            assert_eq!(number_of_path(&path(number)), Some(number));
+        }
+        for other in
+            ["snapshots/42.json.zst", "snapshots/000042.json", "000042.json.zst", "snapshots/+00042.json.zst"]
+        {
+            assert_eq!(number_of_path(other), None, "{other}");
+        }
+    }
+}

@@ -59,7 +59,10 @@ pub fn version_of_any(version: &str) -> String {
 
 /// Debian's and Ubuntu's: a codename, perhaps with a pocket; or a number, perhaps with a point release.
 fn suite(codenames: &[(&str, &str)], significant: usize, version: &str) -> String {
-    let name = POCKETS.iter().find_map(|pocket| version.strip_suffix(pocket)).unwrap_or(version);
+    let mut name = version;
+    while let Some(shorter) = POCKETS.iter().find_map(|pocket| name.strip_suffix(pocket)) {
+        name = shorter;
+    }
     if let Some((number, _)) = codenames.iter().find(|(_, codename)| *codename == name) {
         return (*number).to_owned();
     }
@@ -220,4 +223,120 @@ fn counters<'a>(distro: &str, release: &'a str) -> Option<(&'a str, usize)> {
     let numeric =
         counters.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
     numeric.then_some((&release[..end], end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Check that every listed spelling leads back to its canonical name, and no spelling to two.
+    #[test]
+    fn alias_tables_agree() {
+        for (canonical, _) in DISTROS {
+            for spelling in distro_spellings(canonical) {
+                assert_eq!(distro(spelling), *canonical);
+                assert_eq!(distro(&format!("\"{}\"", spelling.to_uppercase())), *canonical);
+            }
+        }
+        for known in ARCHES {
+            for spelling in arch_spellings(known.name) {
+                assert_eq!(arch(spelling), known.name);
+            }
+            assert_eq!(arch_of_machine(known.machine, true), known.name);
+            assert_eq!(machine(known.name), known.machine);
+        }
+        for (name, codenames) in [("debian", DEBIAN), ("ubuntu", UBUNTU)] {
+            for (number, codename) in codenames {
+                assert_eq!(version(name, codename), *number);
+                assert_eq!(version_of_any(codename), *number);
+                assert_eq!(version_spellings(name, number), [*number, *codename]);
+                for pocket in POCKETS {
+                    assert_eq!(version(name, &format!("{codename}{pocket}")), *number);
+                }
+            }
+        }
+        for (name, canonical) in [("amzn", "2018"), ("sles", "12.5"), ("centos", "7")] {
+            for spelling in version_spellings(name, canonical) {
+                assert_eq!(version(name, &spelling), canonical);
+            }
+        }
+    }
+
+    /// Check the versions that hosts write otherwise than keys do.
+    #[test]
+    fn alias_version() {
+        for (name, spelling, canonical) in [
+            ("debian", "11.7", "11"),
+            ("debian", "Bullseye", "11"),
+            ("debian", "sid", "sid"),
+            ("debian", "stable", "stable"),
+            ("ubuntu", "18.04.6", "18.04"),
+            ("ubuntu", "18", "18"),
+            ("rhel", "8.6", "8"),
+            ("ol", "7.9", "7"),
+            ("centos", "stream9", "9"),
+            ("centos", "8-stream", "8"),
+            ("centos", "seven", "seven"),
+            ("fedora", "39", "39"),
+            ("amzn", "2018.03", "2018"),
+            ("amzn", "2017.09", "2018"),
+            ("amzn", "1", "2018"),
+            ("amzn", "2", "2"),
+            ("amzn", "2023.6.20241010", "2023"),
+            ("sles", "15-SP4", "15.4"),
+            ("sles", "12sp5", "12.5"),
+            ("sles", "15", "15"),
+            ("mariner", "2.0", "2.0"),
+        ] {
+            assert_eq!(version(name, spelling), canonical, "{name} {spelling}");
+        }
+        assert_eq!(version_of_any("18.04.6"), "18.04.6", "without a distribution a number says nothing");
+        assert_eq!(btfhub_version("debian", "11"), "bullseye");
+        assert_eq!(btfhub_version("debian", "10"), "10");
+    }
+
+    /// Check that little- and big-endian MIPS, which `uname -m` does not tell apart, are two architectures.
+    #[test]
+    fn alias_mips() {
+        assert_eq!(arch_of_machine("mips64", true), "mips64el");
+        assert_eq!(arch_of_machine("mips64", false), "mips64");
+        assert_eq!(arch("mips"), "mips");
+    }
+
+    /// Check that SUSE's rebuild counter is seen through, both ways, and only SUSE's.
+    #[test]
+    fn alias_same_release() {
+        let (package, uname) = ("4.12.14-122.103.1-default", "4.12.14-122.103-default");
+        assert!(same_release("sles", package, uname));
+        assert!(same_release("sles", uname, package));
+        assert!(same_release(
+            "opensuse-leap",
+            "5.3.18-150300.59.93.1-default",
+            "5.3.18-150300.59.93-default"
+        ));
+        assert!(same_release("sles", "5.3.18-22.2", "5.3.18-22"), "without a flavour");
+        assert!(!same_release("centos", package, uname));
+        assert!(!same_release("sles", package, "4.12.14-122.104-default"));
+        assert!(!same_release("sles", package, "4.12.14-122.103-azure"));
+        assert!(!same_release("sles", package, "4.12.14-122.103.2-default"), "two rebuilds are two kernels");
+        assert_eq!(without_counter("sles", "4.12.14-122-default"), None, "one number is no counter");
+        let around = ("4.12.14-122.103.".to_owned(), "-default".to_owned());
+        assert_eq!(with_counter("sles", uname), Some(around));
+    }
+
+    proptest! {
+        /// Check that text of any kind is taken, and that names of a key's alphabet are canonical after one pass.
+        #[test]
+        fn alias_total_and_idempotent(any in ".{0,40}", name in "[a-z0-9][a-z0-9._+~:-]{0,12}", of in 0..DISTROS.len()) {
+            let of = DISTROS[of].0;
+            for text in [any.as_str(), name.as_str()] {
+                let _ = (distro(text), version(of, text), arch(text), version_of_any(text));
+                let _ = (without_counter(of, text), with_counter(of, text), same_release(of, text, &name));
+            }
+            prop_assert_eq!(distro(&distro(&name)), distro(&name));
+            prop_assert_eq!(arch(&arch(&name)), arch(&name));
+            prop_assert_eq!(version(of, &version(of, &name)), version(of, &name));
+        }
+    }
 }

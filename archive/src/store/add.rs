@@ -101,10 +101,9 @@ async fn inspect(draft: KernelDraft, raw: Bytes) -> Result<KernelRecord> {
         if let Some(expected) = promised.filter(|promised| *promised != found) {
             return Err(crate::Error::DigestMismatch { expected, found }.into());
         }
-        match btf::Btf::parse(&raw) {
-            Ok(_) => Ok((key, found)),
-            Err(source) => Err(Error::NotBtf { key: key.into(), source }),
-        }
+        let valid =
+            btf::Btf::parse(&raw).and_then(|view| btf::validate(&view, &btf::ValidateOptions::default()));
+        valid.map(|()| (key.clone(), found)).map_err(|source| Error::NotBtf { key: key.into(), source })
     });
     let (key, digest) = checked.await?;
     Ok(KernelRecord { key, build_id, digest, raw_size, zst_size: 0, provenance, added: now() })

@@ -56,9 +56,9 @@ pub enum Error {
         /// The kernel.
         key: Box<Key>,
         /// The build-id the archive has.
-        known: BuildId,
+        known: Box<BuildId>,
         /// The build-id that was offered.
-        offered: BuildId,
+        offered: Box<BuildId>,
     },
     /// A kernel of the newest snapshot that the catalog has lost or changed without a recorded reason.
     #[error(
@@ -77,6 +77,17 @@ pub enum Error {
     AlreadyThere {
         /// The snapshot's path in the archive.
         path: String,
+    },
+    /// The catalog has seen newer snapshots than the tree has: the tree was put back from a backup.
+    #[error(
+        "latest.json names snapshot {latest}, but {seen} was published from here: put the newer snapshots back (a mirror \
+         has them), for clients refuse numbers that come again"
+    )]
+    RolledBack {
+        /// The number in `latest.json`; 0 if there is none.
+        latest: u64,
+        /// The newest number the catalog has seen.
+        seen: u64,
     },
     /// No such object in the archive.
     #[error("{path}: not in this archive")]

@@ -71,7 +71,7 @@ impl Archive {
         if !is_archive(&root) {
             for entry in std::fs::read_dir(&root).map_err(io)? {
                 // Another process may be at the same: the lock is its first file.
-                if entry.map_err(io)?.file_name() != tree::LOCK {
+                if entry.map_err(io)?.file_name() != tree::LOCK && !is_archive(&root) {
                     return Err(Error::NotEmpty { path: root });
                 }
             }
@@ -87,6 +87,13 @@ impl Archive {
         archive.catch_up().await?;
         drop(lock);
         Ok(archive)
+    }
+
+    /// Closes the catalog, so that its file alone is whole, without the write-ahead log beside it.
+    ///
+    /// Dropping an archive loses nothing either: whoever opens it next takes the log into account.
+    pub async fn close(self) {
+        self.catalog.close().await;
     }
 
     /// The archive's directory.

@@ -23,7 +23,7 @@ impl Archive {
     ///
     /// # Errors
     /// [`Error::BreaksWithSnapshot`] if the catalog lacks a kernel of the newest snapshot, or has it with other BTF
-    /// without a recorded reason.
+    /// without a recorded reason; [`Error::RolledBack`] if the tree lacks snapshots that were published.
     pub async fn publish(&self) -> Result<Published> {
         let _lock = self.tree.lock().await?;
         let mut latest = self.latest().await?;
@@ -31,6 +31,10 @@ impl Archive {
         while let Some(next) = self.unannounced(latest.as_ref()).await? {
             self.announce(&next).await?;
             latest = Some(next);
+        }
+        let number = latest.as_ref().map_or(0, |latest| latest.number);
+        if let Some(seen) = self.catalog.newest_snapshot().await?.filter(|seen| *seen > number) {
+            return Err(Error::RolledBack { latest: number, seen });
         }
         let kernels = self.catalog.all().await?;
         if let Some(latest) = &latest {

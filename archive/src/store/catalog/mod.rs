@@ -62,6 +62,12 @@ impl Catalog {
         Ok(Self { readers, writer })
     }
 
+    /// Closes every connection; the writer last, for only it can fold the write-ahead log into the file.
+    pub(super) async fn close(self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
     /// The kernel of this key.
     pub async fn by_key(&self, key: &Key) -> Result<Option<KernelRecord>> {
         rows::by_key(&self.readers, key).await

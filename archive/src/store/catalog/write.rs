@@ -102,7 +102,11 @@ fn agree(known: KernelRecord, offered: &KernelRecord) -> Result<KernelRecord> {
     if let (Some(ours), Some(theirs)) = (known.build_id, offered.build_id)
         && ours != theirs
     {
-        return Err(Error::BuildIdConflict { key: known.key.into(), known: ours, offered: theirs });
+        return Err(Error::BuildIdConflict {
+            key: known.key.into(),
+            known: ours.into(),
+            offered: theirs.into(),
+        });
     }
     if known.digest != offered.digest {
         return Err(Error::Conflict { key: known.key.into(), known: known.digest, offered: offered.digest });

@@ -1,0 +1,84 @@
+//! What an archive promises, on a real directory with real BTF.
+
+mod add;
+mod crash;
+mod list;
+mod lookup;
+mod publish;
+mod several;
+
+use std::path::Path;
+
+use btf::{Builder, Endian, Kind, Member};
+use btf_archive::store::{Added, Archive, KernelDraft};
+use btf_archive::{BuildId, Digest, KernelRecord, Provenance, Source, Trust};
+
+/// Small but real BTF; another number gives other bytes.
+fn btf(number: u32) -> Vec<u8> {
+    let mut builder = Builder::new();
+    let int = builder.int(b"int", 4, btf::Int { encoding: btf::kind::INT_SIGNED, bit_offset: 0, bits: 32 });
+    let name = builder.string(b"pid");
+    let member = Member { name, ty: int, bit_offset: 0, bit_width: 0 };
+    builder.composite(Kind::Struct, b"task_struct", 4, &[member]).unwrap();
+    builder.reference(Kind::Typedef, format!("kernel_{number}").as_bytes(), int);
+    builder.finish(if number.is_multiple_of(2) { Endian::Little } else { Endian::Big }).unwrap()
+}
+
+/// A draft of a kernel from a package of the archive's usual kind.
+fn draft(key: &str) -> KernelDraft {
+    KernelDraft {
+        key: key.parse().unwrap(),
+        build_id: None,
+        provenance: Provenance {
+            package: Some("linux-image-dbg".to_owned()),
+            package_version: Some("1.0".to_owned()),
+            url: Some("https://mirror.example/linux.deb".to_owned()),
+            sha256: Some(Digest::of(b"package")),
+            trust: Trust::SignedPackage,
+            source: Source::Dwarf,
+            generator: "btfgen 0.1.0".to_owned(),
+        },
+        digest: None,
+    }
+}
+
+/// The build-id made of this number.
+fn build_id(number: u32) -> BuildId {
+    let mut bytes = [0; 20];
+    bytes[16..].copy_from_slice(&number.to_be_bytes());
+    BuildId::new(&bytes).unwrap()
+}
+
+/// An archive of these kernels, each of its own BTF, with build-ids 1, 2, 3, …
+async fn archive(root: &Path, keys: &[&str]) -> Archive {
+    let archive = Archive::create(root).await.unwrap();
+    for (number, key) in (1..).zip(keys) {
+        let draft = KernelDraft { build_id: Some(build_id(number)), ..draft(key) };
+        assert!(matches!(archive.add(draft, btf(number)).await.unwrap(), Added::New(_)), "{key}");
+    }
+    archive
+}
+
+/// The keys of records, for comparison.
+fn keys(records: &[KernelRecord]) -> Vec<String> {
+    records.iter().map(|record| record.key.to_string()).collect()
+}
+
+/// Every file under a directory, relative to it, in order; the database's own left out.
+fn files(root: &Path) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut left = vec![root.to_owned()];
+    while let Some(directory) = left.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                left.push(path);
+            } else {
+                out.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    out.retain(|path| !path.starts_with("catalog.sqlite") && path != "archive.lock");
+    out.sort();
+    out
+}

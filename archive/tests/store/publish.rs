@@ -1,0 +1,143 @@
+//! Publishing snapshots: numbered, append-only, and the tree alone is enough.
+
+use btf_archive::store::{Archive, Error};
+use btf_archive::{Digest, snapshot};
+
+use crate::{archive, btf, draft, files, keys};
+
+const FIRST: &str = "debian/11/i386/5.10.0-34-686-pae";
+const SECOND: &str = "debian/11/i386/5.10.0-35-686-pae";
+
+/// Check that a snapshot holds the kernels, that `latest.json` names it, and that nothing new makes no snapshot.
+#[tokio::test]
+async fn publish_numbers() {
+    let root = tempfile::tempdir().unwrap();
+    let archive = archive(root.path(), &[FIRST]).await;
+    assert_eq!(archive.latest().await.unwrap(), None);
+    let first = archive.publish().await.unwrap();
+    assert!(first.new);
+    assert_eq!(first.latest.number, 1);
+    assert_eq!(archive.latest().await.unwrap().as_ref(), Some(&first.latest));
+    first
+        .latest
+        .digest
+        .check(&std::fs::read(root.path().join("snapshots/000001.json.zst")).unwrap())
+        .unwrap();
+
+    let again = archive.publish().await.unwrap();
+    assert_eq!((again.new, &again.latest), (false, &first.latest));
+
+    archive.add(draft(SECOND), btf(2)).await.unwrap();
+    let second = archive.publish().await.unwrap();
+    assert_eq!((second.new, second.latest.number), (true, 2));
+    assert_eq!(keys(&archive.snapshot(1).await.unwrap().kernels), [FIRST]);
+    let snapshot = archive.snapshot(2).await.unwrap();
+    assert_eq!(keys(&snapshot.kernels), [FIRST, SECOND]);
+    assert_eq!(snapshot.previous, Some(first.latest.link()));
+    assert!(matches!(archive.snapshot(3).await, Err(Error::Missing { .. })));
+}
+
+/// Check that an archive of no kernels can be published.
+#[tokio::test]
+async fn publish_empty() {
+    let root = tempfile::tempdir().unwrap();
+    let archive = Archive::create(root.path()).await.unwrap();
+    assert_eq!(archive.publish().await.unwrap().latest.number, 1);
+    assert_eq!(archive.snapshot(1).await.unwrap().kernels, []);
+}
+
+/// Check that a tree copied without its catalog answers as the original did.
+#[tokio::test]
+async fn publish_tree_is_enough() {
+    let root = tempfile::tempdir().unwrap();
+    let original = archive(root.path(), &[FIRST, SECOND]).await;
+    let latest = original.publish().await.unwrap().latest;
+    let copy = tempfile::tempdir().unwrap();
+    for path in files(root.path()) {
+        let to = copy.path().join(&path);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(root.path().join(path), to).unwrap();
+    }
+    let copy = Archive::open(copy.path()).await.unwrap();
+    for key in [FIRST, SECOND].map(|key| key.parse().unwrap()) {
+        let known = copy.catalog().by_key(&key).await.unwrap().unwrap();
+        assert_eq!(original.catalog().by_key(&key).await.unwrap().unwrap(), known);
+        assert_eq!(Digest::of(&copy.blob(&known.digest).await.unwrap()), known.digest);
+    }
+    let published = copy.publish().await.unwrap();
+    assert_eq!((published.new, published.latest), (false, latest));
+}
+
+/// Check that a catalog put back from a backup learns what was published since.
+#[tokio::test]
+async fn publish_old_catalog() {
+    let root = tempfile::tempdir().unwrap();
+    let first = archive(root.path(), &[FIRST]).await;
+    first.publish().await.unwrap();
+    first.close().await;
+    let catalog = root.path().join("catalog.sqlite");
+    let backup = std::fs::read(&catalog).unwrap();
+
+    let second = Archive::open(root.path()).await.unwrap();
+    second.add(draft(SECOND), btf(2)).await.unwrap();
+    second.publish().await.unwrap();
+    second.close().await;
+    std::fs::write(&catalog, backup).unwrap();
+
+    let again = Archive::open(root.path()).await.unwrap();
+    assert_eq!(again.catalog().count().await.unwrap(), 2);
+    assert!(!again.publish().await.unwrap().new);
+}
+
+/// Check that a tree put back from a backup is not published from: its next number was used before.
+#[tokio::test]
+async fn publish_old_tree() {
+    let root = tempfile::tempdir().unwrap();
+    let archive = archive(root.path(), &[FIRST]).await;
+    archive.publish().await.unwrap();
+    let latest = std::fs::read(root.path().join(snapshot::LATEST)).unwrap();
+    archive.add(draft(SECOND), btf(2)).await.unwrap();
+    archive.publish().await.unwrap();
+    std::fs::write(root.path().join(snapshot::LATEST), latest).unwrap();
+    std::fs::remove_file(root.path().join(snapshot::path(2))).unwrap();
+    assert!(matches!(archive.publish().await, Err(Error::RolledBack { latest: 1, seen: 2 })));
+}
+
+/// Check that BTF changed for a reason is published, and BTF changed behind the archive's back is not.
+#[tokio::test]
+async fn publish_changes() {
+    let root = tempfile::tempdir().unwrap();
+    let archive = archive(root.path(), &[FIRST]).await;
+    archive.publish().await.unwrap();
+    archive.replace(draft(FIRST), btf(2), "made again by a fixed generator").await.unwrap();
+    assert_eq!(archive.publish().await.unwrap().latest.number, 2);
+    archive.close().await;
+
+    // Another catalog, which never knew the kernel, with the marks of having seen both snapshots.
+    let stranger = tempfile::tempdir().unwrap();
+    let other = crate::archive(stranger.path(), &[SECOND]).await;
+    other.publish().await.unwrap();
+    other.add(draft("debian/11/i386/5.10.0-36-686-pae"), btf(3)).await.unwrap();
+    other.publish().await.unwrap();
+    other.close().await;
+    std::fs::copy(stranger.path().join("catalog.sqlite"), root.path().join("catalog.sqlite")).unwrap();
+    let archive = Archive::open(root.path()).await.unwrap();
+    let refused = archive.publish().await.unwrap_err();
+    assert!(matches!(refused, Error::BreaksWithSnapshot { number: 2, .. }), "{refused}");
+    assert!(refused.to_string().contains(FIRST), "{refused}");
+    assert_eq!(archive.latest().await.unwrap().unwrap().number, 2);
+}
+
+/// Check that a snapshot which is not the one that `latest.json` names is noticed.
+#[tokio::test]
+async fn publish_tampered() {
+    let root = tempfile::tempdir().unwrap();
+    let archive = archive(root.path(), &[FIRST]).await;
+    archive.publish().await.unwrap();
+    let path = root.path().join(snapshot::path(1));
+    let mut bytes = std::fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let refused = archive.publish().await.unwrap_err();
+    assert!(refused.to_string().starts_with("snapshots/000001.json.zst: sha256 is"), "{refused}");
+}
