@@ -22,8 +22,7 @@ enum Command {
     Completions(cli::completions::Args),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("BTF_ARCHIVE_SERVER_LOG");
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
@@ -31,14 +30,23 @@ async fn main() -> ExitCode {
         .with_env_filter(filter.unwrap_or_else(|_| "info".into()))
         .init();
 
-    let result = match Cli::parse().command {
-        Command::Serve(args) => cli::serve::run(args).await,
-        Command::Add(args) => cli::add::run(args).await,
-        Command::Verify(args) => cli::verify::run(args).await,
-        Command::Completions(args) => cli::completions::run(args),
-    };
-    result.unwrap_or_else(|error| {
+    let command = Cli::parse().command;
+    run(command).unwrap_or_else(|error| {
         eprintln!("btf-archive-server: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let code = match command {
+        Command::Serve(args) => runtime.block_on(cli::serve::run(args)),
+        Command::Add(args) => runtime.block_on(cli::add::run(args)),
+        Command::Verify(args) => runtime.block_on(cli::verify::run(args)),
+        Command::Completions(args) => cli::completions::run(args),
+    };
+    // Whoever waited for something has got it. What still blocks, such as a file system that hangs, must not keep a
+    // service from ending.
+    runtime.shutdown_background();
+    code
 }

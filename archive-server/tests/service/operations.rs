@@ -9,7 +9,9 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use tempfile::TempDir;
 
-use crate::harness::{ALL, BOOKWORM, Server, header, make_archive, program, run, succeed};
+use crate::harness::{
+    ALL, BOOKWORM, BULLSEYE, Server, check_problem, digest_of, header, make_archive, program, run, succeed,
+};
 
 /// Check that health says what is wrong: nothing, or that the archive cannot be read.
 #[tokio::test]
@@ -89,6 +91,25 @@ async fn home() {
     assert_eq!(header(&answer, "content-security-policy"), Some("default-src 'none'"));
     let page = answer.text().await.unwrap();
     assert!(page.contains(&format!("{} kernels, snapshot 1", ALL.len())), "{page}");
+}
+
+/// Check that a request that takes too long is given up with 503, that others do not suffer from it, and that the service
+/// ends although the work goes on: here, a file system that hangs.
+#[tokio::test]
+async fn deadline() {
+    let directory = TempDir::new().unwrap();
+    make_archive(&directory.path().join("archive"), &[BOOKWORM, BULLSEYE]).await;
+    let blob = directory.path().join("archive").join(btf_archive::blob::path(&digest_of(BOOKWORM)));
+    std::fs::remove_file(&blob).unwrap();
+    succeed(Command::new("mkfifo").arg(&blob));
+    let mut server = Server::start_over(directory, &["--request-timeout", "1"]);
+    let hanging = server.get(&format!("/v1/btf/{}", BOOKWORM.0)).await;
+    assert_eq!(header(&hanging, "retry-after"), Some("5"));
+    let problem = check_problem(hanging, StatusCode::SERVICE_UNAVAILABLE).await;
+    assert_eq!(problem["type"], "urn:btf-archive:problem:too-slow");
+    assert_eq!(server.get(&format!("/v1/btf/{}", BULLSEYE.0)).await.status(), StatusCode::OK);
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0));
 }
 
 /// Check that SIGTERM and SIGINT end the service with exit code 0, after a download under way is complete.
