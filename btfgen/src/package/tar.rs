@@ -335,3 +335,215 @@ fn pax_record(data: &[u8]) -> Option<((&[u8], &[u8]), &[u8])> {
     let equals = record.iter().position(|&byte| byte == b'=')?;
     Some(((&record[..equals], &record[equals + 1..]), rest))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::process::Command;
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Path, kind and data of every member.
+    fn read_all(archive: &[u8]) -> Result<Vec<(String, Kind, Vec<u8>)>, Error> {
+        let mut tar = Tar::new(archive, "data.tar");
+        let mut members = Vec::new();
+        while let Some(member) = tar.next_member()? {
+            let mut data = Vec::new();
+            let mut buffer = [0; 100];
+            loop {
+                match tar.read_data(&mut buffer)? {
+                    0 => break,
+                    count => data.extend_from_slice(&buffer[..count]),
+                }
+            }
+            assert_eq!(data.len() as u64, member.size);
+            members.push((String::from_utf8_lossy(&member.path).into_owned(), member.kind, data));
+        }
+        tar.drain()?;
+        Ok(members)
+    }
+
+    /// The output of GNU tar over `folder`.
+    fn gnu_tar(folder: &Path, arguments: &[&str]) -> Vec<u8> {
+        let output = Command::new("tar")
+            .args(["--sort=name", "-C"])
+            .arg(folder)
+            .args(arguments)
+            .args(["-cf", "-", "."])
+            .output()
+            .expect("tar is needed: apt-get install tar");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    /// A header as POSIX has it, with a right checksum.
+    fn header(path: &str, flag: u8, size: &[u8]) -> [u8; BLOCK] {
+        let mut header = [0; BLOCK];
+        header[..path.len()].copy_from_slice(path.as_bytes());
+        header[124..124 + size.len()].copy_from_slice(size);
+        header[148..156].fill(b' ');
+        header[156] = flag;
+        header[257..265].copy_from_slice(b"ustar\x0000");
+        let sum: u32 = header.iter().copied().map(u32::from).sum();
+        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        header
+    }
+
+    /// Check that what GNU tar writes is read back in every format: files, links, directories, paths longer than the
+    /// header has room for.
+    #[test]
+    fn formats() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = format!("{}/{}/file", "d".repeat(90), "e".repeat(90));
+        let longest = format!("{}/{}/{}/file", "d".repeat(90), "e".repeat(90), "f".repeat(200));
+        for path in [long.as_str(), longest.as_str(), "short", "empty"] {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let data =
+                if path.ends_with("empty") { Vec::new() } else { vec![b'x'; path.as_os_str().len() + 400] };
+            std::fs::write(path, data).unwrap();
+        }
+        std::os::unix::fs::symlink("short", folder.path().join("link")).unwrap();
+        std::fs::hard_link(folder.path().join("short"), folder.path().join("zz-hard")).unwrap();
+        for format in ["--format=v7", "--format=ustar", "--format=gnu", "--format=pax"] {
+            // What a format cannot hold is left out.
+            let exclude = match format {
+                "--format=v7" => "--exclude=d*",
+                "--format=ustar" => "--exclude=fff*",
+                _ => "--exclude=nothing",
+            };
+            let members = read_all(&gnu_tar(folder.path(), &[format, exclude])).unwrap();
+            let files: Vec<_> = members.iter().filter(|(_, kind, _)| *kind == Kind::File).collect();
+            for (path, _, data) in &files {
+                assert_eq!(*data, std::fs::read(folder.path().join(path)).unwrap(), "{format} {path}");
+            }
+            let expected = match format {
+                "--format=v7" => vec!["empty", "short"],
+                "--format=ustar" => vec![long.as_str(), "empty", "short"],
+                _ => vec![longest.as_str(), long.as_str(), "empty", "short"],
+            };
+            let mut paths: Vec<_> = files.iter().map(|(path, ..)| path.as_str()).collect();
+            paths.sort_unstable_by_key(|path| std::cmp::Reverse(path.len()));
+            let mut expected = expected;
+            expected.sort_unstable_by_key(|path| std::cmp::Reverse(path.len()));
+            assert_eq!(paths, expected, "{format}");
+            assert!(members.iter().any(|(path, kind, _)| path == "link" && *kind == Kind::Other), "{format}");
+        }
+    }
+
+    /// Check that a sparse file is told apart in both ways of storing it, since its data is not its content.
+    #[test]
+    fn sparse_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = std::fs::File::create(folder.path().join("sparse")).unwrap();
+        file.set_len(10 << 20).unwrap();
+        drop(file);
+        for format in ["--format=gnu", "--format=pax"] {
+            let members = read_all(&gnu_tar(folder.path(), &[format, "--sparse"])).unwrap();
+            assert!(members.iter().any(|(_, kind, _)| *kind == Kind::Sparse), "{format}: {members:?}");
+        }
+    }
+
+    /// Check that a path with `..` is refused wherever it is written, and that others are cleaned.
+    #[test]
+    fn paths() {
+        let end = [0; 2 * BLOCK];
+        for (path, clean) in
+            [("./usr//lib/./x", Some("usr/lib/x")), ("/abs", Some("abs")), ("a/..b/c..", Some("a/..b/c.."))]
+        {
+            let archive = [&header(path, b'0', b"0")[..], &end].concat();
+            assert_eq!(read_all(&archive).unwrap()[0].0, clean.unwrap());
+        }
+        for path in ["..", "../x", "usr/../../x", "usr/.."] {
+            let archive = [&header(path, b'0', b"0")[..], &end].concat();
+            let error = read_all(&archive).unwrap_err().to_string();
+            assert!(error.contains("byte 0") && error.contains(".."), "{error}");
+        }
+        let mut long = [0; BLOCK];
+        long[..6].copy_from_slice(b"../x/y");
+        let archive =
+            [&header("././@LongLink", b'L', b"7")[..], &long, &header("x", b'0', b"0"), &end].concat();
+        assert!(read_all(&archive).unwrap_err().to_string().contains(".."));
+        let mut pax = [0; BLOCK];
+        pax[..14].copy_from_slice(b"14 path=../x/\n");
+        let archive = [&header("pax", b'x', b"16")[..], &pax, &header("x", b'0', b"0"), &end].concat();
+        assert!(read_all(&archive).unwrap_err().to_string().contains(".."));
+    }
+
+    /// Check that sizes are read in octal, base 256 and pax, and that lying ones are errors, not allocations.
+    #[test]
+    fn sizes() {
+        let read = |header: [u8; BLOCK]| {
+            Tar::new(&header[..], "data.tar").next_member().map(|member| member.unwrap().size)
+        };
+        assert_eq!(read(header("x", b'0', b"00000001750\0")).unwrap(), 1000);
+        assert_eq!(read(header("x", b'0', b"       1750 ")).unwrap(), 1000);
+        assert_eq!(read(header("x", b'0', b"\x80\0\0\0\0\0\0\x02\0\0\0\0")).unwrap(), 2 << 32);
+        for wrong in
+            [&b"0x10"[..], b"-1", b"12 34", b"999", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"]
+        {
+            assert!(
+                read(header("x", b'0', wrong)).unwrap_err().to_string().contains("invalid size"),
+                "{wrong:?}"
+            );
+        }
+        let huge = b"\x80\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff";
+        assert!(read(header("x", b'0', huge)).unwrap_err().to_string().contains("beyond any file"));
+        let error = read_all(&header("x", b'L', b"77777777777")).unwrap_err();
+        assert!(matches!(error, Error::Limit { offset: 0, .. }), "{error}");
+        let error = read_all(&header("x", b'0', b"77777777777")).unwrap_err();
+        assert!(matches!(error, Error::Truncated { offset: 512, .. }), "{error}");
+        let mut wrong = header("x", b'0', b"0");
+        wrong[0] = b'y';
+        assert!(read(wrong).unwrap_err().to_string().contains("checksum"));
+    }
+
+    /// Check which pax records are believed.
+    #[test]
+    fn pax_records() {
+        assert_eq!(
+            pax_record(b"9 path=x\n12 size=999\n"),
+            Some(((&b"path"[..], &b"x"[..]), &b"12 size=999\n"[..]))
+        );
+        assert_eq!(pax_record(b"7 a=\nb\n"), Some(((&b"a"[..], &b"\nb"[..]), &b""[..])));
+        for wrong in [
+            &b"path=x\n"[..],
+            b"9 path=x",
+            b"11 path=x\n",
+            b"+9 path=x\n",
+            b"0 \n",
+            b"2 \n",
+            b"6 path\n",
+            b" 9 path=x\n",
+        ] {
+            assert_eq!(pax_record(wrong), None, "{wrong:?}");
+        }
+        assert_eq!(pax_record(b"99999999999999999999999 path=x\n"), None);
+    }
+
+    proptest! {
+        /// Check that bytes damaged anywhere give an error or a list, never a panic, and that every cut is an error.
+        #[test]
+        fn damaged(position: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
+            static ARCHIVE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+                let folder = tempfile::tempdir().unwrap();
+                for name in ["a", &"b".repeat(150), "c"] {
+                    std::fs::write(folder.path().join(name), name.repeat(20)).unwrap();
+                }
+                let mut archive = gnu_tar(folder.path(), &["--format=pax"]);
+                // Of the zeros at the end, leave the block that marks it.
+                let end = archive.iter().rposition(|&byte| byte != 0).unwrap();
+                archive.truncate((end + 1).next_multiple_of(BLOCK) + BLOCK);
+                archive
+            });
+            prop_assert!(read_all(&ARCHIVE).is_ok());
+            prop_assert!(read_all(&ARCHIVE[..cut.index(ARCHIVE.len())]).is_err());
+            let mut archive = ARCHIVE.clone();
+            archive[position.index(ARCHIVE.len())] = byte;
+            let _ = read_all(&archive);
+        }
+    }
+}

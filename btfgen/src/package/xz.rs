@@ -77,6 +77,8 @@ struct Streaming {
     left: Option<u64>,
     /// Unpacked bytes not yet produced, where known.
     expected: Option<u64>,
+    /// The decoder has seen the end of the stream.
+    ended: bool,
 }
 
 impl<R: BufRead> XzReader<R> {
@@ -196,7 +198,7 @@ impl<R: BufRead> XzReader<R> {
             }
         }
         let left = block.sizes.map(|sizes| sizes.unpadded.next_multiple_of(4) - block.header.len() as u64);
-        Ok(Streaming { stream, left, expected: block.sizes.map(|sizes| sizes.unpacked) })
+        Ok(Streaming { stream, left, expected: block.sizes.map(|sizes| sizes.unpacked), ended: false })
     }
 
     /// Checks the index, whose first byte has been read, and the footer (sections 4 and 2.1.2), and that nothing follows.
@@ -296,15 +298,15 @@ impl Streaming {
     /// The next unpacked bytes; 0 at the end of the block, or of the stream where the block has no sizes.
     fn read(&mut self, input: &mut impl BufRead, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
+            if self.ended || self.left == Some(0) && self.expected == Some(0) {
+                return Ok(0);
+            }
             let mut packed = if self.left == Some(0) { &[] } else { input.fill_buf()? };
             if packed.is_empty() && self.left != Some(0) {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             if let Some(left) = self.left {
                 packed = &packed[..packed.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
-            }
-            if self.left == Some(0) && self.expected == Some(0) {
-                return Ok(0);
             }
             let (before_in, before_out) = (self.stream.total_in(), self.stream.total_out());
             let status = self.stream.process(packed, buffer, Action::Run)?;
@@ -318,13 +320,12 @@ impl Streaming {
                 }
                 None => None,
             };
+            self.ended = matches!(status, Status::StreamEnd);
             if count > 0 {
                 return Ok(usize::try_from(count).unwrap_or(usize::MAX));
             }
-            match status {
-                Status::StreamEnd if self.left.is_none() => return Ok(0),
-                _ if used == 0 => return Err(broken("a block ends too early")),
-                _ => {}
+            if used == 0 && !self.ended {
+                return Err(broken("a block ends too early"));
             }
         }
     }
@@ -378,4 +379,121 @@ fn crc32(bytes: &[u8]) -> [u8; 4] {
 
 fn broken(reason: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufReader, Write as _};
+    use std::process::{Command, Stdio};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MEMORY: u64 = 64 << 20;
+
+    /// `data` as `xz` with these arguments compresses it.
+    fn xz(data: &[u8], arguments: &[&str]) -> Vec<u8> {
+        let mut child = Command::new("xz")
+            .arg("-c")
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("xz is needed: apt-get install xz-utils");
+        let mut stdin = child.stdin.take().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(move || stdin.write_all(data).unwrap());
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success());
+            output.stdout
+        })
+    }
+
+    /// Bytes of which some compress and some do not.
+    fn data(len: usize) -> Vec<u8> {
+        let mut state = 1_u64;
+        let next = |i: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            if i / 3000 % 2 == 0 { (state >> 56) as u8 } else { (i / 7) as u8 }
+        };
+        (0..len).map(next).collect()
+    }
+
+    fn unpack(packed: &[u8], threads: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        XzReader::new(BufReader::with_capacity(1000, packed), threads, MEMORY).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Check that streams of one block and of many, with every kind of check, are unpacked with any number of threads.
+    #[test]
+    fn blocks_and_checks() {
+        let data = data(500_000);
+        for check in ["none", "crc32", "crc64", "sha256"] {
+            for blocks in [&["-T1"][..], &["-T2", "--block-size=60000"]] {
+                let packed = xz(&data, &[&["-1", "--check", check], blocks].concat());
+                for threads in [0, 1, 2, 5] {
+                    assert!(unpack(&packed, threads).unwrap() == data, "{check} {blocks:?} {threads}");
+                }
+            }
+        }
+        assert_eq!(unpack(&xz(b"", &[]), 2).unwrap(), b"");
+    }
+
+    /// Check that no more is read than the blocks that hold what is wanted, and that the caller may change its mind.
+    #[test]
+    fn reads_no_further_than_wanted() {
+        let data = data(1_000_000);
+        let packed = xz(&data, &["-1", "-T2", "--block-size=100000"]);
+        let mut reader = XzReader::new(&packed[..], 4, MEMORY);
+        reader.expect_until(350_000);
+        let mut bytes = vec![0; 350_000];
+        reader.read_exact(&mut bytes).unwrap();
+        let used = packed.len() - reader.get_ref().len();
+        assert!(used * 10 > packed.len() * 3 && used * 10 < packed.len() * 4, "{used} of {}", packed.len());
+        reader.expect_until(u64::MAX);
+        reader.read_to_end(&mut bytes).unwrap();
+        assert!(bytes == data);
+    }
+
+    /// Check that a decoder asking for gigabytes is refused.
+    #[test]
+    fn dictionary_too_large() {
+        let mut packed = xz(b"some data", &["-T1"]);
+        // The block header: size 12 bytes, no sizes, filter LZMA2 with one byte of properties, the dictionary's size.
+        assert_eq!(packed[12..16], [2, 0, 0x21, 1]);
+        packed[16] = 40;
+        let crc = crc32(&packed[12..20]);
+        packed[20..24].copy_from_slice(&crc);
+        let error = unpack(&packed, 1).unwrap_err().to_string();
+        assert!(error.contains("memory"), "{error}");
+    }
+
+    /// Check that a second stream and trailing bytes are refused, not passed over.
+    #[test]
+    fn something_follows() {
+        for arguments in [&["-T1"][..], &["-T2", "--block-size=60000"]] {
+            let packed = xz(&data(100_000), arguments);
+            for tail in [&packed[..], b"\0\0\0\0", b"x"] {
+                let error = unpack(&[&packed, tail].concat(), 2).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
+            }
+        }
+    }
+
+    proptest! {
+        /// Check that every cut and every changed byte is noticed, wherever it is: header, block, padding, index, footer.
+        #[test]
+        fn damaged(position: prop::sample::Index, change in 1..=255_u8, threads in 1..3_usize) {
+            static PACKED: std::sync::LazyLock<Vec<u8>> =
+                std::sync::LazyLock::new(|| xz(&data(40_000), &["-1", "-T2", "--block-size=10000"]));
+            let mut packed = PACKED.clone();
+            let at = position.index(packed.len());
+            let error = unpack(&packed[..at], threads).unwrap_err();
+            prop_assert!(matches!(error.kind(), io::ErrorKind::UnexpectedEof), "{at}: {error}");
+            packed[at] ^= change;
+            prop_assert!(unpack(&packed, threads).is_err(), "{at}");
+        }
+    }
 }
