@@ -9,6 +9,7 @@
 
 pub mod build;
 mod compare;
+pub mod dedup;
 mod endian;
 mod error;
 pub mod kind;
@@ -26,7 +27,7 @@ pub use endian::Endian;
 pub use error::{Error, Result};
 pub use kind::Kind;
 pub use read::{Btf, HEADER_LEN, MAGIC};
-pub use refs::{Ref, visit_refs};
+pub use refs::{Ref, visit_refs, visit_type_refs};
 pub use types::{Array, Enumerator, Int, Member, Param, SectionVar, Type};
 pub use validate::{ValidateOptions, validate};
 

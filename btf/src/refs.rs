@@ -63,3 +63,20 @@ pub fn visit_refs(record: &mut [u32], mut visit: impl FnMut(Ref, &mut u32)) {
         _ => {}
     }
 }
+
+/// Calls `visit` with each type id of a record (in native byte order), void included, in the order of the words.
+#[inline]
+pub fn visit_type_refs(record: &[u32], mut visit: impl FnMut(u32)) {
+    let [_, info, third, payload @ ..] = record else { return };
+    let Some(kind) = Kind::from_number(Info(*info).kind_number()) else { return };
+    if kind.refers() {
+        visit(*third);
+    }
+    match kind {
+        Kind::Array => payload.iter().take(2).for_each(|&ty| visit(ty)),
+        Kind::Struct | Kind::Union => payload.as_chunks().0.iter().for_each(|&[_, ty, _]| visit(ty)),
+        Kind::FuncProto => payload.as_chunks().0.iter().for_each(|&[_, ty]| visit(ty)),
+        Kind::Datasec => payload.as_chunks().0.iter().for_each(|&[ty, _, _]| visit(ty)),
+        _ => {}
+    }
+}

@@ -1,0 +1,333 @@
+//! The pool: every distinct name and every distinct type record seen so far, shared by all threads that read units.
+//!
+//! Records are hash-consed. A record in the pool has the layout of a BTF record, but its names are [`Name`]s and what it refers to are
+//! [`GlobalRef`]s, so two records are the same type exactly if their words are equal. Nothing is ever compared by hash alone.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use crate::kind::{Info, Kind};
+
+const SHARD_BITS: u32 = 5;
+const SHARDS: usize = 1 << SHARD_BITS;
+
+/// A string of a [`Pool`]; 0 is the empty one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Name(pub(crate) u32);
+
+impl Name {
+    /// The empty name, of anonymous types.
+    pub const EMPTY: Name = Name(0);
+
+    /// The word that stands for this name in a unit's records.
+    pub fn word(self) -> u32 {
+        self.0
+    }
+}
+
+/// What a pool's record refers to: void, a record of the pool, or a symbol.
+///
+/// A symbol is "the struct (or union, or enum) of that name". References to named composites and enums go through symbols rather than
+/// records, because that is where C types are cyclic, and because a forward declaration means the same symbol.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub(crate) struct GlobalRef(pub(crate) u32);
+
+/// What a symbol's definition is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum SymbolKind {
+    Struct,
+    Union,
+    Enum,
+}
+
+const SYMBOL: u32 = 1 << 31;
+const SYMBOL_KIND_SHIFT: u32 = 29;
+const NAME_MASK: u32 = (1 << SYMBOL_KIND_SHIFT) - 1;
+/// Records and names are numbered below this, so that a symbol can hold a name beside its kind.
+const MAX_LOCAL: u32 = NAME_MASK >> SHARD_BITS;
+
+impl GlobalRef {
+    pub(crate) const VOID: GlobalRef = GlobalRef(0);
+
+    pub(crate) fn symbol(kind: SymbolKind, name: Name) -> GlobalRef {
+        GlobalRef(SYMBOL | (kind as u32) << SYMBOL_KIND_SHIFT | name.0)
+    }
+
+    pub(crate) fn is_symbol(self) -> bool {
+        self.0 & SYMBOL != 0
+    }
+
+    pub(crate) fn is_void(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) fn symbol_name(self) -> Name {
+        Name(self.0 & NAME_MASK)
+    }
+
+    pub(crate) fn symbol_kind(self) -> SymbolKind {
+        match self.0 >> SYMBOL_KIND_SHIFT & 3 {
+            0 => SymbolKind::Struct,
+            1 => SymbolKind::Union,
+            _ => SymbolKind::Enum,
+        }
+    }
+
+    /// The symbol that a record with these first words defines or declares, if it is a named composite, enum or FWD.
+    #[inline]
+    pub(crate) fn symbol_of(name: u32, info: Info) -> Option<GlobalRef> {
+        if name == 0 {
+            return None;
+        }
+        let kind = match Kind::from_number(info.kind_number())? {
+            Kind::Struct => SymbolKind::Struct,
+            Kind::Union => SymbolKind::Union,
+            Kind::Fwd if info.kind_flag() => SymbolKind::Union,
+            Kind::Fwd => SymbolKind::Struct,
+            Kind::Enum | Kind::Enum64 => SymbolKind::Enum,
+            _ => return None,
+        };
+        Some(GlobalRef::symbol(kind, Name(name)))
+    }
+}
+
+/// Whether a named composite, enum or FWD record only declares its symbol: a FWD, or an enum without enumerators.
+#[inline]
+pub(crate) fn only_declares(info: Info) -> bool {
+    match Kind::from_number(info.kind_number()) {
+        Some(Kind::Fwd) => true,
+        Some(Kind::Enum | Kind::Enum64) => info.vlen() == 0,
+        _ => false,
+    }
+}
+
+/// Names and records, sharded by hash so that threads seldom meet.
+pub struct Pool {
+    names: [Mutex<NameShard>; SHARDS],
+    records: [Mutex<RecordShard>; SHARDS],
+}
+
+#[derive(Default)]
+struct NameShard {
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+    table: HashTable<u32>,
+}
+
+#[derive(Default)]
+struct RecordShard {
+    words: Vec<u32>,
+    ends: Vec<u32>,
+    table: HashTable<(u32, u32)>,
+}
+
+impl NameShard {
+    fn get(&self, local: u32) -> &[u8] {
+        slice_between(&self.bytes, &self.ends, local)
+    }
+}
+
+impl RecordShard {
+    fn get(&self, local: u32) -> &[u32] {
+        slice_between(&self.words, &self.ends, local)
+    }
+}
+
+fn slice_between<'a, T>(items: &'a [T], ends: &[u32], local: u32) -> &'a [T] {
+    let local = local as usize;
+    let start = if local == 0 { 0 } else { ends[local - 1] };
+    &items[start as usize..ends[local] as usize]
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A shard is only ever appended to, so what a panicking thread left is still whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn hash_bytes(bytes: &[u8]) -> u64 {
+    foldhash::fast::FixedState::default().hash_one(bytes)
+}
+
+#[inline]
+fn hash_words(words: &[u32]) -> u64 {
+    let mut hasher = foldhash::fast::FixedState::default().build_hasher();
+    let (pairs, rest) = words.as_chunks::<2>();
+    for &[low, high] in pairs {
+        hasher.write_u64(u64::from(high) << 32 | u64::from(low));
+    }
+    for &word in rest {
+        hasher.write_u32(word);
+    }
+    hasher.finish()
+}
+
+/// The shard for a hash: bits that the hash tables inside the shards use least.
+fn shard_of(hash: u64) -> usize {
+    (hash >> 32) as usize % SHARDS
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Pool {
+    /// An empty pool.
+    pub fn new() -> Pool {
+        Pool { names: Default::default(), records: Default::default() }
+    }
+
+    /// The name of these bytes, which end at the first zero byte if they hold one.
+    pub fn name(&self, bytes: &[u8]) -> Name {
+        let bytes = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
+        if bytes.is_empty() {
+            return Name::EMPTY;
+        }
+        let hash = hash_bytes(bytes);
+        let index = shard_of(hash);
+        let mut guard = locked(&self.names[index]);
+        let NameShard { bytes: stored, ends, table } = &mut *guard;
+        let equal = |&local: &u32| slice_between(stored, ends, local) == bytes;
+        let local = match table.entry(hash, equal, |&local| hash_bytes(slice_between(stored, ends, local))) {
+            Entry::Occupied(found) => *found.get(),
+            Entry::Vacant(slot) => {
+                let local = ends.len() as u32;
+                assert!(local < MAX_LOCAL, "more than 2^29 distinct names");
+                slot.insert(local);
+                stored.extend_from_slice(bytes);
+                ends.push(stored.len() as u32);
+                local
+            }
+        };
+        // Plus one, so that no name of any shard is 0.
+        Name((local + 1) << SHARD_BITS | index as u32)
+    }
+
+    /// The reference to this record, which is added if it is new. Its names are [`Name`]s and its references [`GlobalRef`]s.
+    #[inline]
+    pub(crate) fn intern(&self, record: &[u32]) -> GlobalRef {
+        let hash = hash_words(record);
+        let index = shard_of(hash);
+        let mut guard = locked(&self.records[index]);
+        let RecordShard { words, ends, table } = &mut *guard;
+        let tag = hash as u32;
+        let equal =
+            |&(local, other): &(u32, u32)| other == tag && slice_between(words, ends, local) == record;
+        let rehash = |&(local, _): &(u32, u32)| hash_words(slice_between(words, ends, local));
+        let local = match table.entry(hash, equal, rehash) {
+            Entry::Occupied(found) => found.get().0,
+            Entry::Vacant(slot) => {
+                let local = ends.len() as u32;
+                assert!(local < MAX_LOCAL, "more than 2^29 distinct types");
+                slot.insert((local, tag));
+                words.extend_from_slice(record);
+                ends.push(words.len() as u32);
+                local
+            }
+        };
+        GlobalRef((local + 1) << SHARD_BITS | index as u32)
+    }
+
+    /// The same content without locks, numbered densely.
+    pub(crate) fn freeze(&mut self) -> FrozenPool<'_> {
+        fn unlocked<T>(mutex: &mut Mutex<T>) -> &T {
+            mutex.get_mut().unwrap_or_else(PoisonError::into_inner)
+        }
+        let names = self.names.each_mut().map(unlocked);
+        let records = self.records.each_mut().map(unlocked);
+        let mut first = [0; SHARDS];
+        let mut count = 0;
+        for (first, shard) in first.iter_mut().zip(&records) {
+            *first = count;
+            count += shard.ends.len() as u32;
+        }
+        FrozenPool { names, records, first, count }
+    }
+}
+
+/// A pool that nothing is added to for now.
+pub(crate) struct FrozenPool<'p> {
+    names: [&'p NameShard; SHARDS],
+    records: [&'p RecordShard; SHARDS],
+    first: [u32; SHARDS],
+    count: u32,
+}
+
+impl<'p> FrozenPool<'p> {
+    /// Number of records.
+    pub(crate) fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    /// The dense number, below [`Self::len`], of a reference that is a record.
+    #[inline]
+    pub(crate) fn dense(&self, reference: GlobalRef) -> usize {
+        debug_assert!(!reference.is_symbol() && !reference.is_void());
+        let shard = reference.0 as usize % SHARDS;
+        (self.first[shard] + (reference.0 >> SHARD_BITS) - 1) as usize
+    }
+
+    /// The record with a dense number.
+    pub(crate) fn record(&self, dense: usize) -> &'p [u32] {
+        // Empty shards share their first number with the next one; the last of them is the one that holds it.
+        let shard = self.first.partition_point(|&first| first as usize <= dense) - 1;
+        self.records[shard].get(dense as u32 - self.first[shard])
+    }
+
+    /// All records in the order of their dense numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'p [u32]> {
+        self.records.into_iter().flat_map(|shard| (0..shard.ends.len() as u32).map(|local| shard.get(local)))
+    }
+
+    /// The bytes of a name.
+    pub(crate) fn name(&self, name: Name) -> &'p [u8] {
+        match (name.0 >> SHARD_BITS).checked_sub(1) {
+            Some(local) => self.names[name.0 as usize % SHARDS].get(local),
+            None => &[],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Check that names and records come back as they went in, once each, also across many shards.
+    #[test]
+    fn pool_round_trip() {
+        let mut pool = Pool::new();
+        let names: Vec<Name> = (0..5000).map(|n| pool.name(format!("name{n}").as_bytes())).collect();
+        let records: Vec<GlobalRef> = names.iter().map(|name| pool.intern(&[name.0, 8 << 24, 7])).collect();
+        assert_eq!(pool.name(b"name77"), names[77]);
+        assert_eq!(pool.name(b"name77\0junk"), names[77]);
+        assert_eq!(pool.name(b""), Name::EMPTY);
+        assert_eq!(pool.intern(&[names[9].0, 8 << 24, 7]), records[9]);
+        let frozen = pool.freeze();
+        assert_eq!(frozen.len(), 5000);
+        let mut seen = vec![false; 5000];
+        for (n, (&name, &record)) in names.iter().zip(&records).enumerate() {
+            assert_eq!(frozen.name(name), format!("name{n}").as_bytes());
+            let dense = frozen.dense(record);
+            assert_eq!(frozen.record(dense), [name.0, 8 << 24, 7]);
+            assert_eq!(frozen.iter().nth(dense).unwrap(), frozen.record(dense));
+            assert!(!std::mem::replace(&mut seen[dense], true));
+        }
+    }
+
+    /// Check that a symbol keeps its kind and name, and differs from every record.
+    #[test]
+    fn symbol_parts() {
+        let pool = Pool::new();
+        let name = pool.name(b"list_head");
+        for kind in [SymbolKind::Struct, SymbolKind::Union, SymbolKind::Enum] {
+            let symbol = GlobalRef::symbol(kind, name);
+            assert!(symbol.is_symbol());
+            assert_eq!((symbol.symbol_kind(), symbol.symbol_name()), (kind, name));
+        }
+        assert!(!pool.intern(&[0, 2 << 24, 0]).is_symbol());
+    }
+}

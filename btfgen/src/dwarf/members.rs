@@ -1,0 +1,241 @@
+//! Members of structs and unions: where DWARF says they are, in bits, in all of its three ways.
+
+use btf::dedup::{LocalId, Name, Unit, head};
+use btf::{Kind, kind::Info};
+
+use super::cursor::Cursor;
+use super::form::Value;
+use super::unit::{UnitError, vlen};
+
+/// What a member's DIE says of its place.
+#[derive(Default, Clone, Copy, Debug)]
+pub(crate) struct Bits {
+    /// `DW_AT_data_member_location` in bytes; `None` if it is missing, [`Location::Unknown`] if it is not a constant.
+    location: Option<Location>,
+    /// `DW_AT_data_bit_offset` in bits from the start of the struct.
+    pub(crate) data_bit_offset: Option<u64>,
+    /// `DW_AT_bit_offset` (DWARF 2 and 3, and gcc's DWARF 4): bits from the most significant bit of the storage unit to the field's.
+    pub(crate) old_offset: Option<i64>,
+    /// `DW_AT_bit_size` in bits.
+    pub(crate) size: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Location {
+    Bytes(u64),
+    Unknown,
+}
+
+impl Bits {
+    /// Takes a constant, or an expression that adds one to the struct's address.
+    pub(crate) fn set_location<const BIG: bool>(&mut self, value: Value<'_>) {
+        let known = match value {
+            Value::Unsigned(bytes) => Some(bytes),
+            Value::Signed(bytes) => u64::try_from(bytes).ok(),
+            Value::Block(expression) => constant::<BIG>(expression),
+            _ => None,
+        };
+        self.location = Some(known.map_or(Location::Unknown, Location::Bytes));
+    }
+}
+
+/// The constant that a member's location expression adds: `DW_OP_plus_uconst n`, or `DW_OP_constu n` with an optional `DW_OP_plus`.
+fn constant<const BIG: bool>(expression: &[u8]) -> Option<u64> {
+    let mut cursor = Cursor::<BIG>::new(expression, 0);
+    let value = match gimli::DwOp(cursor.u8().ok()?) {
+        gimli::DW_OP_plus_uconst => cursor.uleb().ok()?,
+        gimli::DW_OP_constu => {
+            let value = cursor.uleb().ok()?;
+            if !cursor.is_at_end() && gimli::DwOp(cursor.u8().ok()?) != gimli::DW_OP_plus {
+                return None;
+            }
+            value
+        }
+        _ => return None,
+    };
+    cursor.is_at_end().then_some(value)
+}
+
+/// A member as its DIE has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Member {
+    pub(crate) name: Name,
+    /// DIE offset of the type.
+    pub(crate) ty: u32,
+    /// `DW_AT_byte_size`: of a bitfield's storage unit.
+    pub(crate) size: Option<u64>,
+    pub(crate) bits: Bits,
+}
+
+/// A member whose place is known, but for what its type's size adds to it.
+#[derive(Clone, Copy)]
+struct Placed {
+    name: Name,
+    ty: u32,
+    /// Bits from the start of the struct; of a member with `old` those of its storage unit.
+    bit_offset: u64,
+    width: u32,
+    old: Option<Old>,
+}
+
+/// `DW_AT_bit_offset`, to be turned into an offset by the byte order and the size of the storage unit.
+#[derive(Clone, Copy)]
+struct Old {
+    bit_offset: i64,
+    storage: Option<u64>,
+}
+
+/// Members of the structs that are being read, innermost last, and those that wait for the size of their types.
+#[derive(Default)]
+pub(crate) struct Members {
+    open: Vec<Placed>,
+    payload: Vec<u32>,
+    waiting: Vec<Waiting>,
+    /// Structs that cannot be expressed.
+    hopeless: Vec<LocalId>,
+}
+
+struct Waiting {
+    id: LocalId,
+    index: u32,
+    /// Bits from the start of the struct to the storage unit.
+    base: u64,
+    width: u32,
+    old: Old,
+}
+
+/// Offsets beside bitfields have 24 bits.
+const MAX_BITFIELD_OFFSET: u64 = 0x00ff_ffff;
+
+impl Members {
+    pub(crate) fn clear(&mut self) {
+        self.open.clear();
+        self.waiting.clear();
+        self.hopeless.clear();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(crate) fn push(&mut self, member: Member, union: bool) {
+        let Member { name, ty, size, bits } = member;
+        let bytes = match bits.location {
+            Some(Location::Bytes(bytes)) => Some(bytes),
+            Some(Location::Unknown) => None,
+            None if union || bits.data_bit_offset.is_some() => Some(0),
+            None => return, // a static member
+        };
+        let width = bits.size.map_or(0, |width| width.min(u64::from(u32::MAX)) as u32);
+        // An unknown place is beyond any that can be written, so that the struct is seen to be inexpressible.
+        let base = bytes.map_or(u64::MAX, |bytes| bytes.saturating_mul(8));
+        let (bit_offset, old) = match (bits.data_bit_offset, bits.old_offset) {
+            (Some(offset), _) => (base.saturating_add(offset), None),
+            (None, Some(bit_offset)) if width != 0 => (base, Some(Old { bit_offset, storage: size })),
+            _ => (base, None),
+        };
+        self.open.push(Placed { name, ty, bit_offset, width, old });
+    }
+
+    /// Writes the record of a struct or union from the members pushed since `from`.
+    pub(crate) fn define(
+        &mut self,
+        unit: &mut Unit,
+        id: LocalId,
+        (kind, name, size): (Kind, Name, u32),
+        from: usize,
+        degraded: &mut u32,
+    ) -> Result<(), UnitError> {
+        let members = &self.open[from..];
+        let vlen = vlen(members.len())?;
+        let bitfields = members.iter().any(|member| member.width != 0);
+        let limit = if bitfields { MAX_BITFIELD_OFFSET } else { u32::MAX.into() };
+        let fits = |member: &Placed| member.bit_offset <= limit && member.width <= 0xff;
+        if !members.iter().all(fits) {
+            // Nothing is better than something wrong: the struct keeps its name and size.
+            *degraded += 1;
+            self.open.truncate(from);
+            unit.define(id, head(name, kind, 0, false, size), &[]);
+            return Ok(());
+        }
+        self.payload.clear();
+        for (index, member) in members.iter().enumerate() {
+            let offset = member.bit_offset as u32 | member.width << 24;
+            self.payload.extend([member.name.word(), member.ty, offset]);
+            if let Some(old) = member.old {
+                let (base, width) = (member.bit_offset, member.width);
+                self.waiting.push(Waiting { id, index: index as u32, base, width, old });
+            }
+        }
+        unit.define(id, head(name, kind, vlen, bitfields, size), &self.payload);
+        self.open.truncate(from);
+        Ok(())
+    }
+
+    /// Places the bitfields that are told by `DW_AT_bit_offset`, once types are local ids. Returns how many structs could not be expressed.
+    pub(crate) fn mend(&mut self, unit: &mut Unit, address_size: u8, big: bool) -> u32 {
+        for waiting in std::mem::take(&mut self.waiting) {
+            let Waiting { id, index, base, width, old } = waiting;
+            let place = 3 + index as usize * 3;
+            let bit_offset = if big {
+                i64::try_from(base).ok().and_then(|base| base.checked_add(old.bit_offset))
+            } else {
+                let ty = LocalId(unit.record(id).get(place + 1).copied().unwrap_or(0));
+                let storage = old.storage.or_else(|| size_of(unit, ty, address_size));
+                let bits = storage.and_then(|bytes| i64::try_from(bytes.checked_mul(8)?).ok());
+                bits.and_then(|bits| {
+                    let start = bits.checked_sub(old.bit_offset)?.checked_sub(width.into())?;
+                    i64::try_from(base).ok()?.checked_add(start)
+                })
+            };
+            match bit_offset
+                .and_then(|bits| u64::try_from(bits).ok())
+                .filter(|&bits| bits <= MAX_BITFIELD_OFFSET)
+            {
+                Some(bits) => {
+                    if let Some(word) = unit.record_mut(id).get_mut(place + 2) {
+                        *word = bits as u32 | width << 24;
+                    }
+                }
+                None => self.hopeless.push(id),
+            }
+        }
+        self.hopeless.sort_unstable_by_key(|id| id.0);
+        self.hopeless.dedup();
+        for &id in &self.hopeless {
+            if let [name, info, size, ..] = *unit.record(id) {
+                let kind = Kind::from_number(Info(info).kind_number()).unwrap_or(Kind::Struct);
+                unit.define(id, [name, Info::new(kind, 0, false).0, size], &[]);
+            }
+        }
+        self.hopeless.len() as u32
+    }
+}
+
+/// How deep types may refer to each other before a size is sought no further.
+const MAX_DEPTH: u32 = 64;
+
+/// Size of a type in bytes, typedefs and qualifiers looked through.
+pub(crate) fn size_of(unit: &Unit, id: LocalId, address_size: u8) -> Option<u64> {
+    let mut id = id;
+    let mut factor: u64 = 1;
+    for _ in 0..MAX_DEPTH {
+        let record = unit.record(id);
+        let [_, info, third, ..] = *record else { return None };
+        let kind = Kind::from_number(Info(info).kind_number())?;
+        match kind {
+            Kind::Ptr => return factor.checked_mul(address_size.into()),
+            Kind::Array => {
+                let (&element, &len) = (record.get(3)?, record.get(5)?);
+                factor = factor.checked_mul(len.into())?;
+                id = LocalId(element);
+            }
+            Kind::Typedef | Kind::Const | Kind::Volatile | Kind::Restrict | Kind::TypeTag => {
+                id = LocalId(third)
+            }
+            kind if kind.is_sized() => return factor.checked_mul(third.into()),
+            _ => return None,
+        }
+    }
+    None
+}

@@ -1,0 +1,311 @@
+//! What to do with the bytes of a DIE, worked out once for each abbreviation.
+//!
+//! Most attributes of most DIEs do not matter for types. A [`Plan`] lists, for one abbreviation, the attributes that do, with their forms, and
+//! what lies between them as lengths to pass over.
+
+use gimli::{AttributeSpecification, DwAt, DwForm, DwTag, Encoding, Format};
+
+/// What a DIE means for the conversion.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    BaseType,
+    /// Pointers, references, pointers to members: all become PTR.
+    Pointer,
+    Const,
+    Volatile,
+    Restrict,
+    /// `_Atomic`: BTF has no word for it, and the type it qualifies has the same layout.
+    Atomic,
+    Typedef,
+    Struct,
+    Union,
+    Enumeration,
+    Enumerator,
+    Array,
+    Subrange,
+    SubroutineType,
+    Parameter,
+    UnspecifiedParameters,
+    Member,
+    Subprogram,
+    Variable,
+    /// `DW_TAG_unspecified_type`: void.
+    Unspecified,
+    /// Of this DIE only the children matter.
+    Transparent,
+    /// Nothing in this DIE or below it matters.
+    Opaque,
+    /// A unit's root.
+    Unit,
+}
+
+impl Role {
+    fn of(tag: DwTag) -> Role {
+        match tag {
+            gimli::DW_TAG_base_type => Role::BaseType,
+            gimli::DW_TAG_pointer_type
+            | gimli::DW_TAG_reference_type
+            | gimli::DW_TAG_rvalue_reference_type
+            | gimli::DW_TAG_ptr_to_member_type => Role::Pointer,
+            gimli::DW_TAG_const_type => Role::Const,
+            gimli::DW_TAG_volatile_type => Role::Volatile,
+            gimli::DW_TAG_restrict_type => Role::Restrict,
+            gimli::DW_TAG_atomic_type => Role::Atomic,
+            gimli::DW_TAG_typedef | gimli::DW_TAG_template_alias => Role::Typedef,
+            gimli::DW_TAG_structure_type | gimli::DW_TAG_class_type | gimli::DW_TAG_interface_type => {
+                Role::Struct
+            }
+            gimli::DW_TAG_union_type => Role::Union,
+            gimli::DW_TAG_enumeration_type => Role::Enumeration,
+            gimli::DW_TAG_enumerator => Role::Enumerator,
+            gimli::DW_TAG_array_type => Role::Array,
+            gimli::DW_TAG_subrange_type => Role::Subrange,
+            gimli::DW_TAG_subroutine_type => Role::SubroutineType,
+            gimli::DW_TAG_formal_parameter => Role::Parameter,
+            gimli::DW_TAG_unspecified_parameters => Role::UnspecifiedParameters,
+            gimli::DW_TAG_member => Role::Member,
+            gimli::DW_TAG_subprogram => Role::Subprogram,
+            gimli::DW_TAG_variable => Role::Variable,
+            gimli::DW_TAG_unspecified_type | gimli::DW_TAG_string_type => Role::Unspecified,
+            gimli::DW_TAG_compile_unit
+            | gimli::DW_TAG_partial_unit
+            | gimli::DW_TAG_type_unit
+            | gimli::DW_TAG_skeleton_unit => Role::Unit,
+            gimli::DW_TAG_namespace | gimli::DW_TAG_module => Role::Opaque,
+            _ => Role::Transparent,
+        }
+    }
+}
+
+/// An attribute that matters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Attr {
+    Name,
+    Type,
+    ByteSize,
+    BitSize,
+    BitOffset,
+    DataBitOffset,
+    MemberLocation,
+    Encoding,
+    Declaration,
+    External,
+    ConstValue,
+    UpperBound,
+    Count,
+    /// `DW_AT_abstract_origin` or `DW_AT_specification`.
+    Origin,
+    Location,
+    Inline,
+    LowPc,
+    Signature,
+    Language,
+    StrOffsetsBase,
+    AddrBase,
+    DwoName,
+}
+
+impl Attr {
+    fn of(name: DwAt) -> Option<Attr> {
+        Some(match name {
+            gimli::DW_AT_name => Attr::Name,
+            gimli::DW_AT_type => Attr::Type,
+            gimli::DW_AT_byte_size => Attr::ByteSize,
+            gimli::DW_AT_bit_size => Attr::BitSize,
+            gimli::DW_AT_bit_offset => Attr::BitOffset,
+            gimli::DW_AT_data_bit_offset => Attr::DataBitOffset,
+            gimli::DW_AT_data_member_location => Attr::MemberLocation,
+            gimli::DW_AT_encoding => Attr::Encoding,
+            gimli::DW_AT_declaration => Attr::Declaration,
+            gimli::DW_AT_external => Attr::External,
+            gimli::DW_AT_const_value => Attr::ConstValue,
+            gimli::DW_AT_upper_bound => Attr::UpperBound,
+            gimli::DW_AT_count => Attr::Count,
+            gimli::DW_AT_abstract_origin | gimli::DW_AT_specification => Attr::Origin,
+            gimli::DW_AT_location => Attr::Location,
+            gimli::DW_AT_inline => Attr::Inline,
+            gimli::DW_AT_low_pc | gimli::DW_AT_ranges => Attr::LowPc,
+            gimli::DW_AT_signature => Attr::Signature,
+            gimli::DW_AT_language => Attr::Language,
+            gimli::DW_AT_str_offsets_base => Attr::StrOffsetsBase,
+            gimli::DW_AT_addr_base => Attr::AddrBase,
+            gimli::DW_AT_dwo_name | gimli::DW_AT_GNU_dwo_name => Attr::DwoName,
+            _ => return None,
+        })
+    }
+}
+
+impl Role {
+    /// Whether an attribute matters on a DIE of this role.
+    fn wants(self, attr: Attr) -> bool {
+        use Attr::*;
+        match self {
+            Role::BaseType => matches!(attr, Name | ByteSize | Encoding),
+            Role::Pointer | Role::Const | Role::Volatile | Role::Restrict | Role::Atomic => {
+                matches!(attr, Type)
+            }
+            Role::Typedef => matches!(attr, Name | Type),
+            Role::Struct | Role::Union => {
+                matches!(attr, Name | ByteSize | Declaration | Signature)
+            }
+            Role::Enumeration => matches!(attr, Name | ByteSize | Signature),
+            Role::Enumerator => matches!(attr, Name | ConstValue),
+            Role::Array => matches!(attr, Type),
+            Role::Subrange => matches!(attr, UpperBound | Count),
+            Role::SubroutineType => matches!(attr, Type),
+            Role::Parameter => matches!(attr, Name | Type | Origin),
+            Role::Member => matches!(
+                attr,
+                Name | Type
+                    | ByteSize
+                    | BitSize
+                    | BitOffset
+                    | DataBitOffset
+                    | MemberLocation
+                    | External
+                    | Declaration
+            ),
+            Role::Subprogram => {
+                matches!(attr, Name | Type | Declaration | External | Origin | Inline | LowPc)
+            }
+            Role::Variable => {
+                matches!(attr, Name | Type | Declaration | External | Origin | Location)
+            }
+            Role::Unit => {
+                matches!(attr, Language | StrOffsetsBase | AddrBase | DwoName)
+            }
+            Role::UnspecifiedParameters | Role::Unspecified | Role::Transparent | Role::Opaque => false,
+        }
+    }
+}
+
+/// One step through a DIE's bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step {
+    /// Read an attribute that matters. The number is the value of `DW_FORM_implicit_const`.
+    Read(Attr, DwForm, i64),
+    /// Pass over this many bytes.
+    Skip(u32),
+    /// Pass over a value whose form has no fixed length.
+    SkipForm(DwForm),
+}
+
+/// How to read the DIEs of one abbreviation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) role: Role,
+    pub(crate) has_children: bool,
+    /// Where this plan's steps start in [`Plans::steps`], and how many there are.
+    first: u32,
+    len: u32,
+}
+
+/// The plans of one unit's abbreviation table, made as they are needed.
+#[derive(Default)]
+pub(crate) struct Plans {
+    plans: Vec<Option<Plan>>,
+    steps: Vec<Step>,
+}
+
+/// Abbreviation codes up to this are kept in a list indexed by code. Compilers number them from 1 without gaps; a larger code means damage.
+const MAX_CODE: u64 = 1 << 20;
+
+impl Plans {
+    /// Forgets the plans and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.plans.clear();
+        self.steps.clear();
+    }
+
+    /// The plan for an abbreviation code, `None` if the table has no such code.
+    #[inline]
+    pub(crate) fn get(
+        &mut self,
+        code: u64,
+        table: &gimli::Abbreviations,
+        encoding: Encoding,
+    ) -> Option<Plan> {
+        match self.plans.get(code as usize) {
+            Some(Some(plan)) => Some(*plan),
+            _ => self.make(code, table, encoding),
+        }
+    }
+
+    #[cold]
+    fn make(&mut self, code: u64, table: &gimli::Abbreviations, encoding: Encoding) -> Option<Plan> {
+        if code > MAX_CODE {
+            return None;
+        }
+        let plan = self.plan(table.get(code)?, encoding);
+        let slot = code as usize;
+        if self.plans.len() <= slot {
+            self.plans.resize(slot + 1, None);
+        }
+        self.plans[slot] = Some(plan);
+        Some(plan)
+    }
+
+    /// What a plan does.
+    #[inline]
+    pub(crate) fn steps(&self, plan: Plan) -> &[Step] {
+        &self.steps[plan.first as usize..(plan.first + plan.len) as usize]
+    }
+
+    fn plan(&mut self, abbreviation: &gimli::Abbreviation, encoding: Encoding) -> Plan {
+        let role = Role::of(abbreviation.tag());
+        let first = self.steps.len();
+        for spec in abbreviation.attributes() {
+            let wanted = Attr::of(spec.name()).filter(|&attr| role.wants(attr));
+            let step = match (wanted, fixed_len(spec, encoding)) {
+                (Some(attr), _) => Step::Read(attr, spec.form(), spec.implicit_const_value().unwrap_or(0)),
+                (None, Some(0)) => continue,
+                (None, Some(len)) => {
+                    if let Some(Step::Skip(before)) = self.steps[first..].last_mut() {
+                        *before += len;
+                        continue;
+                    }
+                    Step::Skip(len)
+                }
+                (None, None) => Step::SkipForm(spec.form()),
+            };
+            self.steps.push(step);
+        }
+        let len = (self.steps.len() - first) as u32;
+        Plan { role, has_children: abbreviation.has_children(), first: first as u32, len }
+    }
+}
+
+/// Length in bytes of the values of a form, where all have the same.
+fn fixed_len(spec: &AttributeSpecification, encoding: Encoding) -> Option<u32> {
+    let offset = match encoding.format {
+        Format::Dwarf32 => 4,
+        Format::Dwarf64 => 8,
+    };
+    Some(match spec.form() {
+        gimli::DW_FORM_implicit_const | gimli::DW_FORM_flag_present => 0,
+        gimli::DW_FORM_data1
+        | gimli::DW_FORM_flag
+        | gimli::DW_FORM_ref1
+        | gimli::DW_FORM_strx1
+        | gimli::DW_FORM_addrx1 => 1,
+        gimli::DW_FORM_data2 | gimli::DW_FORM_ref2 | gimli::DW_FORM_strx2 | gimli::DW_FORM_addrx2 => 2,
+        gimli::DW_FORM_strx3 | gimli::DW_FORM_addrx3 => 3,
+        gimli::DW_FORM_data4
+        | gimli::DW_FORM_ref4
+        | gimli::DW_FORM_ref_sup4
+        | gimli::DW_FORM_strx4
+        | gimli::DW_FORM_addrx4 => 4,
+        gimli::DW_FORM_data8 | gimli::DW_FORM_ref8 | gimli::DW_FORM_ref_sig8 | gimli::DW_FORM_ref_sup8 => 8,
+        gimli::DW_FORM_data16 => 16,
+        gimli::DW_FORM_addr => u32::from(encoding.address_size),
+        gimli::DW_FORM_ref_addr if encoding.version == 2 => u32::from(encoding.address_size),
+        gimli::DW_FORM_strp
+        | gimli::DW_FORM_line_strp
+        | gimli::DW_FORM_strp_sup
+        | gimli::DW_FORM_sec_offset
+        | gimli::DW_FORM_ref_addr
+        | gimli::DW_FORM_GNU_ref_alt
+        | gimli::DW_FORM_GNU_strp_alt => offset,
+        _ => return None,
+    })
+}
