@@ -61,5 +61,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, |n| n.get());
     let extracted = vmlinux::extract(&data, args.from.into(), threads).with_context(|| name.clone())?;
     super::output::write(&args.output, &extracted.btf)?;
-    Ok(super::output::report(&name, &args.output, &extracted, start.elapsed(), args.json))
+    Ok(super::output::report(
+        &name,
+        &args.output,
+        &extracted,
+        start.elapsed(),
+        args.json.then(|| serde_json::json!({})),
+    ))
 }
