@@ -13,10 +13,10 @@ use object::read::{ReadCache, ReadRef as _};
 
 use crate::Reason;
 
-/// The most sections a file may have: vmlinux has fewer than 100, a debug build with a section per function not many more than this.
-const MAX_SECTIONS: u32 = 1 << 16;
-/// The largest note section looked at, in bytes.
-const MAX_NOTES: u64 = 1 << 16;
+/// The most sections a file may have; a vmlinux has fewer than 100.
+const MAX_SECTIONS: u32 = 1 << 12;
+/// The largest note section looked at, in bytes; a vmlinux's has a few hundred.
+const MAX_NOTES: u64 = 1 << 14;
 
 /// What a vmlinux says about itself.
 pub(crate) struct Vmlinux {
@@ -48,7 +48,7 @@ fn sections<Elf: FileHeader<Endian = Endianness>>(
     let elf = Elf::parse(data).map_err(|error| malformed(&error))?;
     let endian = elf.endian().map_err(|error| malformed(&error))?;
     if elf.shnum(endian, data).map_err(|error| malformed(&error))? > MAX_SECTIONS {
-        return Err(malformed(&"more than 65536 sections"));
+        return Err(malformed(&"more than 4096 sections"));
     }
     let table = elf.sections(endian, data).map_err(|error| malformed(&error))?;
     let mut out = Vmlinux { build_id: None, btf: None };
@@ -64,6 +64,9 @@ fn sections<Elf: FileHeader<Endian = Endianness>>(
             b".BTF" => {
                 if section.sh_flags(endian).contains(SHF_COMPRESSED) {
                     return Err(malformed(&"its .BTF section is compressed, which no reader of BTF knows"));
+                }
+                if out.btf.is_some() {
+                    return Err(malformed(&"it has two .BTF sections"));
                 }
                 if size > max_size as u64 {
                     return Err(Reason::TooLarge { limit: max_size });

@@ -6,7 +6,6 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use ureq::http::{HeaderMap, StatusCode, Uri, header};
-use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 
 use crate::{Address, Reason};
@@ -55,31 +54,36 @@ impl Deadline {
 
 /// An HTTP client that keeps connections. Proxies come from the environment (`HTTPS_PROXY`, `NO_PROXY` and so on), authorities from the
 /// system (or `SSL_CERT_FILE`, `SSL_CERT_DIR`).
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Client {
-    agent: OnceLock<Agent>,
+    plain: OnceLock<Agent>,
+    #[cfg(feature = "tls")]
+    tls: OnceLock<Agent>,
 }
 
 impl Client {
-    pub(crate) fn new() -> Self {
-        Self { agent: OnceLock::new() }
-    }
-
-    /// The agent, made when it is first needed: reading the system's authorities takes longer than a cache hit.
-    fn agent(&self, url: &Address) -> Result<&Agent, Reason> {
-        if let Some(agent) = self.agent.get() {
-            return Ok(agent);
-        }
+    /// The agent for this address. That for TLS is made when it is first needed: reading the system's authorities takes longer than a
+    /// cache hit.
+    fn agent(&self, url: &str) -> Result<&Agent, Reason> {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             // Redirects are followed here, not there: 300 is an answer of its own, and https must stay https.
             .max_redirects(0)
             .max_redirects_will_error(false)
             .max_response_header_size(MAX_HEADER)
-            .user_agent(concat!("btf-loader/", env!("CARGO_PKG_VERSION")))
-            .tls_config(tls(url.is_https())?)
-            .build();
-        Ok(self.agent.get_or_init(|| config.into()))
+            .user_agent(concat!("btf-loader/", env!("CARGO_PKG_VERSION")));
+        #[cfg(feature = "tls")]
+        if url.starts_with("https://") {
+            if let Some(agent) = self.tls.get() {
+                return Ok(agent);
+            }
+            let config = config.tls_config(tls()?);
+            return Ok(self.tls.get_or_init(|| config.build().into()));
+        }
+        if !url.starts_with("http://") {
+            return Err(Reason::BadAnswer("redirects to an address that is not http".to_owned()));
+        }
+        Ok(self.plain.get_or_init(|| config.build().into()))
     }
 
     /// Asks `archive` for `path` (without a leading slash, perhaps with parameters).
@@ -95,10 +99,10 @@ impl Client {
         max_size: usize,
         deadline: &Deadline,
     ) -> Result<Answer, Reason> {
-        let agent = self.agent(archive)?;
         let mut url = archive.join(path);
         for _ in 0..=MAX_REDIRECTS {
-            let request = agent.get(&url).header(header::ACCEPT_ENCODING, accept_encoding).config();
+            let request =
+                self.agent(&url)?.get(&url).header(header::ACCEPT_ENCODING, accept_encoding).config();
             let request = request.https_only(archive.is_https()).timeout_global(Some(deadline.left()?));
             // A proxy's loopback is another machine's.
             let request = if is_loopback(&url) { request.proxy(None) } else { request };
@@ -167,16 +171,12 @@ fn reason(error: ureq::Error, max_size: usize, deadline: &Deadline) -> Reason {
     }
 }
 
+/// TLS by rustls with ring, believing the system's authorities.
 #[cfg(feature = "tls")]
-fn tls(needed: bool) -> Result<TlsConfig, Reason> {
+fn tls() -> Result<ureq::tls::TlsConfig, Reason> {
     use std::sync::Arc;
-    use ureq::tls::{Certificate, RootCerts};
+    use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-    let builder = TlsConfig::builder()
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
-    if !needed {
-        return Ok(builder.build());
-    }
     let found = rustls_native_certs::load_native_certs();
     if found.certs.is_empty() {
         let why = found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
@@ -185,10 +185,6 @@ fn tls(needed: bool) -> Result<TlsConfig, Reason> {
         return Err(Reason::Unreachable(text));
     }
     let roots: RootCerts = found.certs.iter().map(|cert| Certificate::from_der(cert).to_owned()).into();
-    Ok(builder.root_certs(roots).build())
-}
-
-#[cfg(not(feature = "tls"))]
-fn tls(_needed: bool) -> Result<TlsConfig, Reason> {
-    Ok(TlsConfig::default())
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(TlsConfig::builder().unversioned_rustls_crypto_provider(provider).root_certs(roots).build())
 }

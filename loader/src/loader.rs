@@ -110,7 +110,7 @@ impl Loader {
     /// A loader with these settings.
     pub fn new(settings: Settings) -> Self {
         let cache = settings.cache.clone().map(Cache::new);
-        Self { settings, cache, client: Client::new() }
+        Self { settings, cache, client: Client::default() }
     }
 
     /// A loader with the settings of the environment.

@@ -87,7 +87,8 @@ fn kept_for_the_next_boot() {
 #[test]
 fn damaged() {
     let raw = kernel_btf(16);
-    let damage: [(&str, fn(&Host, &std::path::Path)); 6] = [
+    type Damage = fn(&Host, &std::path::Path);
+    let damage: [(&str, Damage); 6] = [
         ("a changed byte", |_, blob| {
             let mut bytes = fs::read(blob).unwrap();
             bytes[30] ^= 1;

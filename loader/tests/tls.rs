@@ -58,11 +58,17 @@ fn openssl(dir: &Path, arguments: &str) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// `btf-fetch get`, believing this authority.
+fn command(host: &Host, authority: &Path) -> assert_cmd::Command {
+    let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_btf-fetch"));
+    command.env_clear().env("SSL_CERT_FILE", authority);
+    command.arg("get").arg("--root").arg(host.root()).arg("--cache").arg(host.cache());
+    command
+}
+
 /// `btf-fetch get` from this address, believing this authority.
 fn get(host: &Host, url: &str, authority: &Path) -> assert_cmd::assert::Assert {
-    let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_btf-fetch"));
-    command.env_clear().env("SSL_CERT_FILE", authority).arg("get").arg("--root").arg(host.root());
-    command.arg("--cache").arg(host.cache()).args(["--url", url]).assert()
+    command(host, authority).args(["--url", url]).assert()
 }
 
 /// Check that an archive with a certificate of a known authority is asked, and one of an unknown authority is not believed.
@@ -88,6 +94,24 @@ fn authorities() {
 
     get(&host, &server.url, &dir.join("ca.pem")).success();
     assert_eq!(host.loader(&[]).get().unwrap().btf(), kernel_btf(16));
+}
+
+/// Check that plain and encrypted archives may stand side by side, and that a plain one may send a loader on to an encrypted one.
+#[test]
+fn from_http_to_https() {
+    let host = Host::new();
+    let dir = host.path("tls");
+    let server = Server::new(&dir, &btf_answer(&kernel_btf(16), &[]));
+    let unavailable = Stub::always(answer("503 Service Unavailable", &[], b""));
+    let both = format!("{} {}", unavailable.url(), server.url);
+    let location = format!("{}/v1/btf/by-build-id/{BUILD_ID}", server.url);
+    let moved = Stub::always(answer("301 Moved Permanently", &[("location", &location)], b""));
+    for urls in [&both, moved.url()] {
+        let host = Host::new();
+        let mut command = command(&host, &dir.join("ca.pem"));
+        command.env("BTF_ARCHIVE_URLS", urls).assert().success();
+        assert_eq!(host.loader(&[]).get().unwrap().btf(), kernel_btf(16));
+    }
 }
 
 /// Check that an https archive cannot send a loader on to http.
