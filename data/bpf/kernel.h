@@ -31,7 +31,22 @@ enum bpf_map_type { BPF_MAP_TYPE_HASH = 1, BPF_MAP_TYPE_ARRAY = 2 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+struct list_head {
+	struct list_head *next, *prev;
+};
+
+struct mm_struct {
+	unsigned long total_vm;
+};
+
 struct task_struct {
+	unsigned int flags;
+	int prio;
+	struct list_head tasks;
+	struct mm_struct *mm;
+	int exit_code;
+	unsigned in_execve : 1;
+	unsigned sched_reset_on_fork : 1;
 	int pid;
 	int tgid;
 	char comm[TASK_COMM_LEN];
@@ -42,6 +57,54 @@ struct task_struct {
 /* What `start_boottime` was called before Linux 5.5. */
 struct task_struct___before_5_5 {
 	__u64 real_start_time;
+};
+
+struct sk_buff {
+	union {
+		struct {
+			struct sk_buff *next;
+			struct sk_buff *prev;
+		};
+	};
+	unsigned int len;
+	__u8 pkt_type : 3;
+	__u8 ip_summed : 2;
+	__u16 protocol;
+};
+
+struct hlist_node {
+	struct hlist_node *next, **pprev;
+};
+
+struct sock_common {
+	union {
+		__u64 skc_addrpair;
+		struct {
+			__be32 skc_daddr;
+			__be32 skc_rcv_saddr;
+		};
+	};
+	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	unsigned char skc_reuse : 4;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+};
+
+struct bpf_prog {
+	__u16 pages;
+	unsigned int len;
+	struct {
+		struct {
+		} __empty_insns;
+		__u64 insns[0];
+	};
+};
+
+struct cpumask {
+	unsigned long bits[1];
 };
 
 #pragma clang attribute pop

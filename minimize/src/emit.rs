@@ -15,8 +15,10 @@ pub(crate) fn emit(kernel: &Kernel<'_>, keep: &Keep) -> Result<(Vec<u8>, Vec<Typ
     let btf = kernel.btf();
     let types = keep.sorted();
     let ids: Vec<_> = types.iter().map(|&(id, _)| id).collect();
-    // References of a kept record that are not kept (a pointer's) become void.
-    let renumbered = |id: u32| ids.binary_search(&TypeId(id)).map_or(0, |at| at as u32 + 1);
+    let renumbered = |id: u32| {
+        // What is not kept (behind a pointer) becomes void.
+        ids.binary_search(&keep.reference(kernel, TypeId(id))).map_or(0, |at| at as u32 + 1)
+    };
     let mut builder = Builder::new();
     let mut record = Vec::new();
     for &(id, parts) in &types {
@@ -26,6 +28,7 @@ pub(crate) fn emit(kernel: &Kernel<'_>, keep: &Keep) -> Result<(Vec<u8>, Vec<Typ
         strip(ty.kind(), parts, &mut record);
         let mut failure = None;
         visit_refs(&mut record, |what, word| match what {
+            Ref::Type if *word == 0 => {}
             Ref::Type => *word = renumbered(*word),
             Ref::String => match btf.string(btf::StrOffset(*word)) {
                 Ok(string) => *word = builder.string(string).0,

@@ -11,10 +11,11 @@ use crate::trace::Event;
 const DEFAULT_POINTER_SIZE: u32 = 8;
 
 /// The types kept, with their parts. What a kept record refers to is kept too, except what pointers point to and members that nobody asked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Keep {
     types: HashMap<TypeId, Parts, foldhash::fast::FixedState>,
     pointer_size: bool,
+    shorten: bool,
 }
 
 /// What is kept of one type beyond its own record.
@@ -35,6 +36,20 @@ pub(crate) struct Parts {
 pub(crate) struct Indices(Vec<u64>);
 
 impl Keep {
+    /// Nothing. With `shorten`, a kept record refers to a type without the typedefs and qualifiers in between, which no relocation looks at below
+    /// its root.
+    pub(crate) fn new(shorten: bool) -> Keep {
+        Keep { types: HashMap::default(), pointer_size: false, shorten }
+    }
+
+    /// Which type a kept record refers to in place of `id`.
+    pub(crate) fn reference(&self, kernel: &Kernel<'_>, id: TypeId) -> TypeId {
+        if !self.shorten {
+            return id;
+        }
+        kernel.types().skip(id).map_or(id, |place| place.id)
+    }
+
     /// Keeps what these facts are about.
     pub(crate) fn add(&mut self, kernel: &Kernel<'_>, events: &[Event]) -> Result<()> {
         for &event in events {
@@ -53,7 +68,7 @@ impl Keep {
                 }
                 Event::Pointee(id) => {
                     self.parts(kernel, id)?.pointee = true;
-                    self.keep(kernel, kernel.btf().ty(id)?.target().unwrap_or_default())?;
+                    self.keep_reference(kernel, kernel.btf().ty(id)?.target().unwrap_or_default())?;
                 }
                 Event::PointerSize => self.pointer_size = true,
             }
@@ -129,16 +144,20 @@ impl Keep {
                 self.types.insert(id, Parts::default());
                 push_always_kept(&ty, &mut left);
             }
-            next = left.pop();
+            next = left.pop().map(|id| self.reference(kernel, id));
         }
         Ok(())
+    }
+
+    fn keep_reference(&mut self, kernel: &Kernel<'_>, id: TypeId) -> Result<()> {
+        self.keep(kernel, self.reference(kernel, id))
     }
 
     fn keep_member(&mut self, kernel: &Kernel<'_>, id: TypeId, index: u32) -> Result<()> {
         if self.parts(kernel, id)?.elements.insert(index)
             && let Some(member) = kernel.btf().ty(id)?.member(index)
         {
-            self.keep(kernel, member.ty)?;
+            self.keep_reference(kernel, member.ty)?;
         }
         Ok(())
     }

@@ -52,7 +52,15 @@ pub struct Problem {
 /// When the kernel's BTF turns out to be damaged; [`Error::SelfCheck`] if the result were wrong. Relocations that cannot be resolved are not errors but told in
 /// [`Minimized::problems`].
 pub fn minimize(kernel: &Kernel<'_>, objects: &[Object<'_>]) -> Result<Minimized> {
-    let mut keep = Keep::default();
+    // Typedefs count in a single respect: loaders give up on a size behind more than 31 of them.
+    minimize_as(kernel, objects, true).or_else(|error| match error {
+        Error::SelfCheck { .. } => minimize_as(kernel, objects, false),
+        error => Err(error),
+    })
+}
+
+fn minimize_as(kernel: &Kernel<'_>, objects: &[Object<'_>], shorten: bool) -> Result<Minimized> {
+    let mut keep = Keep::new(shorten);
     let mut choices = Vec::new();
     let mut problems = Vec::new();
     for (index, object) in objects.iter().enumerate() {

@@ -75,10 +75,20 @@ impl<'a> Object<'a> {
         if btf.endian() != ext.endian {
             return Err(Error::Ext { offset: 0, reason: "the byte order differs from that of .BTF".into() });
         }
-        Self::prepare(btf, ext)
+        let sections: HashMap<_, _, FixedHash> =
+            file.sections().filter_map(|section| Some((section.name_bytes().ok()?, section.index()))).collect();
+        Self::prepare(btf, ext, |name| {
+            let section = file.section_by_index(*sections.get(name)?).ok()?;
+            section.data().ok()
+        })
     }
 
-    fn prepare(btf: Btf<'a>, ext: Ext<'a>) -> Result<Object<'a>> {
+    /// Understands the relocations; `code` gives the instructions of an ELF section.
+    fn prepare(
+        btf: Btf<'a>,
+        ext: Ext<'a>,
+        code: impl Fn(&[u8]) -> Option<&'a [u8]>,
+    ) -> Result<Object<'a>> {
         let types = types(&btf);
         let mut relocations = Vec::new();
         let mut spec_of = Vec::new();
@@ -90,16 +100,18 @@ impl<'a> Object<'a> {
         for group in ext.relocations.groups(ext.endian) {
             let group = group?;
             let section = btf.string(group.section)?;
+            let code = code(section).unwrap_or_default();
             for [instruction_offset, root, access, kind] in group.records() {
                 let index = relocations.len() as u32;
                 let relocation = Relocation {
                     section,
                     instruction_offset,
+                    is_memory_access: code.get(instruction_offset as usize).is_none_or(|&opcode| accesses_memory(opcode)),
                     root: TypeId(root),
                     access: btf.string(btf::StrOffset(access))?,
                     kind_number: kind,
                 };
-                let spec = *known_specs.entry((root, access, kind)).or_insert_with(|| {
+                let spec = *known_specs.entry((root, access, kind, relocation.is_memory_access)).or_insert_with(|| {
                     let spec = Spec::parse(types, &relocation);
                     let place = spec.as_ref().ok().and_then(|spec| {
                         let kind = types.get(spec.root).ok()?.kind()?;
@@ -204,6 +216,11 @@ impl<'a> Object<'a> {
             .filter(|record| record[0] <= relocation.instruction_offset)
             .max_by_key(|record| record[0])
     }
+}
+
+/// Whether an instruction is of the classes `BPF_LDX`, `BPF_ST` or `BPF_STX`.
+fn accesses_memory(opcode: u8) -> bool {
+    matches!(opcode & 7, 1..=3)
 }
 
 /// The types of an object. Pointers are 8 bytes wherever BPF runs.

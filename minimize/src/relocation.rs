@@ -112,6 +112,8 @@ pub struct Relocation<'a> {
     pub section: &'a BStr,
     /// Where the instruction starts, in bytes from the start of the section. An instruction has 8 bytes.
     pub instruction_offset: u32,
+    /// Whether the instruction is a load or a store, whose size then follows that of the field. True where the instruction cannot be seen.
+    pub is_memory_access: bool,
     /// The type, in the object's BTF.
     pub root: TypeId,
     /// Which part of the type: indices separated by colons.

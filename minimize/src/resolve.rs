@@ -31,7 +31,7 @@ pub enum Resolution {
     Value {
         /// An offset, size, id, enumerator, or 1 and 0 for yes and no. Negative enumerators are sign-extended.
         value: u64,
-        /// For field offsets: how a load or store at that offset changes.
+        /// For the offset of a load or store: how its size changes.
         access: Option<Access>,
     },
     /// The kernel lacks what is asked for: the instruction is replaced by one that the verifier refuses if it can be reached.
@@ -332,11 +332,12 @@ impl<'l, T: Trace> Matcher<'_, 'l, '_, T> {
             return Ok(Some(Match { bit_offset, value: 1, access: None }));
         };
         let field = fields::measure(self.target, spec.kind, landing, spec.endian)?;
-        if field.of_pointer {
+        let access = spec
+            .with_access
+            .then(|| Access { size: field.load, adjustable: adjustable(&local, &field) });
+        if field.of_pointer && (access.is_some() || spec.kind != RelocationKind::FieldByteOffset) {
             self.trace.note(Event::PointerSize);
         }
-        let access = (spec.kind == RelocationKind::FieldByteOffset)
-            .then(|| Access { size: field.load, adjustable: adjustable(&local, &field) });
         Ok(Some(Match { bit_offset, value: field.value, access }))
     }
 

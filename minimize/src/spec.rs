@@ -42,6 +42,8 @@ pub(crate) struct Spec<'a> {
     pub(crate) root_name: &'a [u8],
     /// The steps; the first one is the array step on the root (0 for a plain access). Empty for relocations about types.
     pub(crate) accessors: Vec<Accessor<'a>>,
+    /// Whether the size of the field counts besides its offset.
+    pub(crate) with_access: bool,
     /// The field in the object's own types, for relocations about fields other than existence.
     pub(crate) local: Option<Field>,
     /// Byte order of the object, which is that of the machine it is loaded on.
@@ -58,6 +60,7 @@ impl<'a> Spec<'a> {
             root: root.id,
             root_name: essential_name(name),
             accessors: Vec::new(),
+            with_access: relocation.is_memory_access && kind == RelocationKind::FieldByteOffset,
             local: None,
             endian: types.btf.endian(),
         };
