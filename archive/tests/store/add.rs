@@ -27,9 +27,9 @@ async fn add_and_find() {
     let archive = Archive::open(format!("file://{}", root.path().display())).await.unwrap();
     let catalog = archive.catalog();
     assert_eq!(catalog.by_key(&record.key).await.unwrap().as_ref(), Some(record));
-    assert_eq!(catalog.by_build_id(&build_id(7)).await.unwrap(), [record.clone()]);
-    assert_eq!(catalog.by_digest(&record.digest).await.unwrap(), [record.clone()]);
-    assert_eq!(catalog.by_package("linux-image-dbg", "1.0").await.unwrap(), [record.clone()]);
+    assert_eq!(catalog.by_build_id(&build_id(7)).await.unwrap(), std::slice::from_ref(record));
+    assert_eq!(catalog.by_digest(&record.digest).await.unwrap(), std::slice::from_ref(record));
+    assert_eq!(catalog.by_package("linux-image-dbg", "1.0").await.unwrap(), std::slice::from_ref(record));
     assert_eq!(catalog.by_package("linux-image-dbg", "1.1").await.unwrap(), []);
     assert_eq!(catalog.count().await.unwrap(), 1);
     assert_eq!(archive.blob(&record.digest).await.unwrap(), raw);

@@ -97,8 +97,7 @@ impl Catalog {
     /// The kernels of this release and, where known, this architecture; of a spelling of it if it is not there itself.
     async fn of_release(&self, wanted: &Wanted) -> Result<Vec<KernelRecord>> {
         let of = async |release: &str| -> Result<Vec<KernelRecord>> {
-            let mut found =
-                rows::fetch(&self.readers, "k.release = ? ORDER BY k.key_order", &[release]).await?;
+            let mut found = rows::fetch(&self.readers, rows::OF_RELEASE, &[release]).await?;
             found.retain(|kernel| wanted.arch.as_deref().is_none_or(|arch| arch == kernel.key.arch()));
             Ok(found)
         };
@@ -118,8 +117,8 @@ impl Catalog {
             if let Some((start, _)) = alias::with_counter(distro, &wanted.release) {
                 // The character after `.` is `/`: everything that starts with `start` lies between.
                 let end = format!("{}/", start.trim_end_matches('.'));
-                let condition = "k.distro = ? AND k.release >= ? AND k.release < ? ORDER BY k.key_order";
-                let mut longer = rows::fetch(&self.readers, condition, &[distro, &start, &end]).await?;
+                let mut longer =
+                    rows::fetch(&self.readers, rows::OF_RELEASES, &[distro, &start, &end]).await?;
                 longer.retain(|kernel| {
                     alias::same_release(distro, kernel.key.release(), &wanted.release)
                         && wanted.arch.as_deref().is_none_or(|arch| arch == kernel.key.arch())
@@ -134,20 +133,17 @@ impl Catalog {
     async fn nearest(&self, wanted: &Wanted) -> Result<Vec<KernelRecord>> {
         let at = order(&wanted.release);
         // Neighbours in release order, among ever farther relatives until there are enough.
-        let mut scopes: Vec<(&str, Vec<&str>)> = Vec::new();
-        if let (Some(distro), Some(arch)) = (&wanted.distro, &wanted.arch) {
-            scopes.push(("k.distro = ? AND k.arch = ?", vec![distro, arch]));
-        }
-        if let Some(arch) = &wanted.arch {
-            scopes.push(("k.arch = ?", vec![arch]));
-        }
-        scopes.push(("TRUE", Vec::new()));
         let mut found: Vec<KernelRecord> = Vec::new();
-        for (scope, values) in scopes {
-            for side in ["< ? ORDER BY k.release_order DESC", ">= ? ORDER BY k.release_order"] {
-                let condition = format!("{scope} AND k.release_order {side} LIMIT 16");
-                let values: Vec<&str> = values.iter().copied().chain([at.as_str()]).collect();
-                found.extend(rows::fetch(&self.readers, &condition, &values).await?);
+        for scope in [Scope::DistroAndArch, Scope::Arch, Scope::All] {
+            let mut values = match (scope, &wanted.distro, &wanted.arch) {
+                (Scope::DistroAndArch, Some(distro), Some(arch)) => vec![distro.as_str(), arch],
+                (Scope::Arch, _, Some(arch)) => vec![arch.as_str()],
+                (Scope::All, ..) => Vec::new(),
+                _ => continue,
+            };
+            values.push(&at);
+            for side in [Side::Below, Side::Above] {
+                found.extend(rows::fetch(&self.readers, &neighbours(scope, side), &values).await?);
             }
             if found.len() >= NEAREST {
                 break;
@@ -160,6 +156,42 @@ impl Catalog {
         found.truncate(NEAREST);
         Ok(found)
     }
+}
+
+/// Among which kernels to look for neighbours.
+#[derive(Clone, Copy)]
+enum Scope {
+    DistroAndArch,
+    Arch,
+    All,
+}
+
+/// On which side of a release.
+#[derive(Clone, Copy)]
+enum Side {
+    Below,
+    Above,
+}
+
+/// The condition for the neighbours of a release: as many as there may be flavours of the releases next to it.
+fn neighbours(scope: Scope, side: Side) -> String {
+    let scope = match scope {
+        Scope::DistroAndArch => "k.distro = ? AND k.arch = ? AND",
+        Scope::Arch => "k.arch = ? AND",
+        Scope::All => "",
+    };
+    let side = match side {
+        Side::Below => "< ? ORDER BY k.release_order DESC",
+        Side::Above => ">= ? ORDER BY k.release_order",
+    };
+    format!("{scope} k.release_order {side} LIMIT 32")
+}
+
+#[cfg(test)]
+pub(super) fn neighbour_conditions() -> impl Iterator<Item = String> {
+    [Scope::DistroAndArch, Scope::Arch, Scope::All]
+        .into_iter()
+        .flat_map(|scope| [Side::Below, Side::Above].map(|side| neighbours(scope, side)))
 }
 
 impl Wanted {

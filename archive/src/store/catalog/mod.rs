@@ -75,18 +75,17 @@ impl Catalog {
 
     /// The kernels of this build-id: one, or the same kernel under several keys.
     pub async fn by_build_id(&self, build_id: &BuildId) -> Result<Vec<KernelRecord>> {
-        rows::fetch(&self.readers, "k.build_id = ? ORDER BY k.key_order", &[&build_id.to_string()]).await
+        rows::fetch(&self.readers, rows::OF_BUILD_ID, &[&build_id.to_string()]).await
     }
 
     /// The kernels whose BTF has this digest.
     pub async fn by_digest(&self, digest: &Digest) -> Result<Vec<KernelRecord>> {
-        rows::fetch(&self.readers, "k.digest = ? ORDER BY k.key_order", &[&digest.to_string()]).await
+        rows::fetch(&self.readers, rows::OF_DIGEST, &[&digest.to_string()]).await
     }
 
     /// The kernels that were made from this version of a package.
     pub async fn by_package(&self, package: &str, package_version: &str) -> Result<Vec<KernelRecord>> {
-        let condition = "k.package = ? AND k.package_version = ? ORDER BY k.key_order";
-        rows::fetch(&self.readers, condition, &[package, package_version]).await
+        rows::fetch(&self.readers, rows::OF_PACKAGE, &[package, package_version]).await
     }
 
     /// How many kernels there are.
@@ -119,5 +118,44 @@ impl Catalog {
         .execute(&self.writer)
         .await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Check that an index answers every lookup: at no number of kernels is a table read from end to end.
+    #[tokio::test]
+    async fn catalog_lookups_use_indexes() {
+        let root = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(&root.path().join("catalog.sqlite")).await.unwrap();
+        let known = [
+            rows::OF_KEY,
+            rows::OF_BUILD_ID,
+            rows::OF_DIGEST,
+            rows::OF_PACKAGE,
+            rows::OF_RELEASE,
+            rows::OF_RELEASES,
+            "k.key_order > ? ORDER BY k.key_order LIMIT 100",
+        ];
+        let conditions = known.map(str::to_owned).into_iter().chain(lookup::neighbour_conditions());
+        for condition in conditions {
+            let sql = format!("EXPLAIN QUERY PLAN {}{condition}", rows::SELECT);
+            let plan = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&catalog.readers).await.unwrap();
+            let steps: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+            let neighbours = condition.contains("LIMIT");
+            assert!(
+                steps
+                    .iter()
+                    .all(|step| !step.starts_with("SCAN") || neighbours && step.contains("USING INDEX")),
+                "{condition}: {steps:?}"
+            );
+            // Neighbours come in order from the index; only a few rows of the others are sorted.
+            assert!(
+                !neighbours || !steps.iter().any(|step| step.contains("TEMP B-TREE")),
+                "{condition}: {steps:?}"
+            );
+        }
     }
 }

@@ -11,6 +11,14 @@ pub(super) const SELECT: &str = "SELECT k.distro, k.version, k.arch, k.release, 
      b.zst_size, k.package, k.package_version, k.url, k.package_sha256, k.trust, k.source, k.generator, k.added \
      FROM kernels k JOIN blobs b ON b.digest = k.digest WHERE ";
 
+// Conditions after [`SELECT`], each of which an index answers.
+pub(super) const OF_KEY: &str = "k.distro = ? AND k.version = ? AND k.arch = ? AND k.release = ?";
+pub(super) const OF_BUILD_ID: &str = "k.build_id = ? ORDER BY k.key_order";
+pub(super) const OF_DIGEST: &str = "k.digest = ? ORDER BY k.key_order";
+pub(super) const OF_PACKAGE: &str = "k.package = ? AND k.package_version = ? ORDER BY k.key_order";
+pub(super) const OF_RELEASE: &str = "k.release = ? ORDER BY k.key_order";
+pub(super) const OF_RELEASES: &str = "k.distro = ? AND k.release >= ? AND k.release < ? ORDER BY k.key_order";
+
 /// The kernels that meet a condition (SQL of our own, never a user's text) with these values for its question marks.
 pub(super) async fn fetch(
     on: impl SqliteExecutor<'_>,
@@ -26,8 +34,7 @@ pub(super) async fn fetch(
 
 /// The kernel of a key.
 pub(super) async fn by_key(on: impl SqliteExecutor<'_>, key: &Key) -> Result<Option<KernelRecord>> {
-    let condition = "k.distro = ? AND k.version = ? AND k.arch = ? AND k.release = ?";
-    let found = fetch(on, condition, &[key.distro(), key.version(), key.arch(), key.release()]).await?;
+    let found = fetch(on, OF_KEY, &[key.distro(), key.version(), key.arch(), key.release()]).await?;
     Ok(found.into_iter().next())
 }
 

@@ -21,10 +21,7 @@ impl Catalog {
             Some(known) => {
                 Added::AlreadyThere(learn(&mut transaction, agree(known, &record)?, record).await?)
             }
-            None => {
-                insert(&mut transaction, &record).await?;
-                Added::New(record)
-            }
+            None => Added::New(insert(&mut transaction, record).await?),
         };
         failures::clear(&mut *transaction, &Subject::Key(added.record().key.clone())).await?;
         transaction.commit().await?;
@@ -57,13 +54,9 @@ impl Catalog {
                 .bind(record.key.release())
                 .execute(&mut *transaction)
                 .await?;
-                insert(&mut transaction, &record).await?;
-                Added::New(record)
+                Added::New(insert(&mut transaction, record).await?)
             }
-            None => {
-                insert(&mut transaction, &record).await?;
-                Added::New(record)
-            }
+            None => Added::New(insert(&mut transaction, record).await?),
         };
         failures::clear(&mut *transaction, &Subject::Key(added.record().key.clone())).await?;
         transaction.commit().await?;
@@ -79,7 +72,9 @@ impl Catalog {
                 Some(known) => {
                     agree(known, record)?;
                 }
-                None => insert(&mut transaction, record).await?,
+                None => {
+                    insert(&mut transaction, record.clone()).await?;
+                }
             }
         }
         transaction.commit().await?;
@@ -114,34 +109,46 @@ fn agree(known: KernelRecord, offered: &KernelRecord) -> Result<KernelRecord> {
     Ok(known)
 }
 
-/// Keeps the build-id that a known kernel lacked.
+/// Keeps what a known kernel lacked: its build-id; and the stored size of a blob that was lost and written again.
 async fn learn(
     on: &mut SqliteConnection,
     known: KernelRecord,
     offered: KernelRecord,
 ) -> Result<KernelRecord> {
-    let (None, Some(build_id)) = (known.build_id, offered.build_id) else { return Ok(known) };
-    sqlx::query(
-        "UPDATE kernels SET build_id = ? WHERE distro = ? AND version = ? AND arch = ? AND release = ?",
-    )
-    .bind(build_id.to_string())
-    .bind(known.key.distro())
-    .bind(known.key.version())
-    .bind(known.key.arch())
-    .bind(known.key.release())
-    .execute(on)
-    .await?;
-    Ok(KernelRecord { build_id: Some(build_id), ..known })
-}
-
-async fn insert(on: &mut SqliteConnection, record: &KernelRecord) -> Result<()> {
-    let digest = record.digest.to_string();
-    sqlx::query("INSERT INTO blobs (digest, raw_size, zst_size) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
-        .bind(&digest)
-        .bind(rows::integer(record.raw_size))
-        .bind(rows::integer(record.zst_size))
+    let build_id = known.build_id.or(offered.build_id);
+    if known.build_id != build_id {
+        sqlx::query(
+            "UPDATE kernels SET build_id = ? WHERE distro = ? AND version = ? AND arch = ? AND release = ?",
+        )
+        .bind(build_id.map(|id| id.to_string()))
+        .bind(known.key.distro())
+        .bind(known.key.version())
+        .bind(known.key.arch())
+        .bind(known.key.release())
         .execute(&mut *on)
         .await?;
+    }
+    if known.zst_size != offered.zst_size {
+        remember_blob(on, &offered).await?;
+    }
+    Ok(KernelRecord { build_id, zst_size: offered.zst_size, ..known })
+}
+
+async fn remember_blob(on: &mut SqliteConnection, record: &KernelRecord) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO blobs (digest, raw_size, zst_size) VALUES (?, ?, ?) \
+         ON CONFLICT (digest) DO UPDATE SET zst_size = excluded.zst_size",
+    )
+    .bind(record.digest.to_string())
+    .bind(rows::integer(record.raw_size))
+    .bind(rows::integer(record.zst_size))
+    .execute(on)
+    .await?;
+    Ok(())
+}
+
+async fn insert(on: &mut SqliteConnection, record: KernelRecord) -> Result<KernelRecord> {
+    remember_blob(&mut *on, &record).await?;
     sqlx::query(
         "INSERT INTO kernels (distro, version, arch, release, key_order, release_order, build_id, digest, package, \
          package_version, url, package_sha256, trust, source, generator, added) \
@@ -154,7 +161,7 @@ async fn insert(on: &mut SqliteConnection, record: &KernelRecord) -> Result<()> 
     .bind(order(&record.key.to_string()))
     .bind(order(record.key.release()))
     .bind(record.build_id.map(|id| id.to_string()))
-    .bind(&digest)
+    .bind(record.digest.to_string())
     .bind(&record.provenance.package)
     .bind(&record.provenance.package_version)
     .bind(&record.provenance.url)
@@ -165,5 +172,5 @@ async fn insert(on: &mut SqliteConnection, record: &KernelRecord) -> Result<()> 
     .bind(rows::integer(record.added))
     .execute(on)
     .await?;
-    Ok(())
+    Ok(record)
 }
