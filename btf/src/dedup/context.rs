@@ -44,7 +44,7 @@ impl Context {
         let nodes = Nodes::collect(pool, symbols, units, roots);
         let partition = refine(&nodes);
         let mut context = Context { groups: groups(&nodes, &partition), group_of: partition, nodes };
-        context.unite_declared(pool);
+        context.unite_declared(pool, symbols);
         context
     }
 
@@ -60,7 +60,7 @@ impl Context {
     }
 
     /// Unites groups that agree but for declarations, and then what has become equal by that.
-    fn unite_declared(&mut self, pool: &FrozenPool<'_>) {
+    fn unite_declared(&mut self, pool: &FrozenPool<'_>, symbols: &Symbols) {
         let open = reaching_declared(&self.groups);
         if !open.contains(&true) {
             return;
@@ -94,7 +94,34 @@ impl Context {
                 }
             }
         }
+        self.resolve_declared(pool, symbols, &mut union);
         self.merge(&mut union, &composite, &open);
+    }
+
+    /// Lets declarations of a symbol stand for its definition where only one is left after the union.
+    fn resolve_declared(&mut self, pool: &FrozenPool<'_>, symbols: &Symbols, union: &mut Union) {
+        let mut only: FastMap<GlobalRef, Option<u32>> = FastMap::default();
+        for index in 0..self.groups.len() as u32 {
+            let record = pool.record(self.groups[index as usize].record as usize);
+            if let Some((symbol, false)) = defined_by(record) {
+                let root = union.find(index);
+                only.entry(symbol)
+                    .and_modify(|one| *one = one.filter(|&one| one == root))
+                    .or_insert(Some(root));
+            }
+        }
+        for group in &mut self.groups {
+            let mut targets = group.targets.iter_mut();
+            visit_type_refs(pool.record(group.record as usize), |word| {
+                let reference = GlobalRef(word);
+                if symbols.is_contextual(pool, reference)
+                    && let Some(target) = targets.next()
+                    && *target == DECLARED
+                {
+                    *target = only.get(&reference).copied().flatten().unwrap_or(DECLARED);
+                }
+            });
+        }
     }
 
     /// Renumbers groups after a union: one for each class of composites, and one for each distinct record over those.

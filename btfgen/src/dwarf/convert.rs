@@ -105,15 +105,18 @@ fn convert_sections<const BIG: bool>(
     threads: usize,
 ) -> Result<Conversion, DwarfError> {
     let places = places::<BIG>(sections.info)?;
-    let mut pool = Pool::new();
-    let input = Input::<BIG> { sections, abbrev, places: &places, address_size: image.class.address_size() };
-    let mut units = input.each_alone(&pool, threads);
-    if units.outcomes.contains(&Outcome::Lost(UnitError::Foreign)) {
-        pool = Pool::new();
-        units = input.all_as_one(&pool);
-    } else {
-        let again = pool.units_needing_edges(&units.types);
-        input.read_again(&pool, &mut units, &again);
+    let mut input = Input::<BIG> {
+        sections,
+        abbrev,
+        places: &places,
+        address_size: image.class.address_size(),
+        index_type: b"int",
+    };
+    let (mut pool, mut units) = input.all(threads);
+    if units.declarations.iter().all(|unit| !unit.has_int) {
+        // Without any `int`, an artificial type indexes arrays. Kernels never come here.
+        input.index_type = ARTIFICIAL_INDEX;
+        (pool, units) = input.all(threads);
     }
     let lost = lost_units(&places, &units.outcomes);
     let other_languages = units.outcomes.iter().filter(|&outcome| *outcome == Outcome::OtherLanguage).count();
@@ -191,6 +194,7 @@ struct UnitDeclarations {
     functions: Vec<Function>,
     variables: Vec<Variable>,
     degraded: u32,
+    has_int: bool,
 }
 
 struct Function {
@@ -215,14 +219,33 @@ struct Input<'a, const BIG: bool> {
     abbrev: &'a [u8],
     places: &'a [UnitPlace],
     address_size: u8,
+    /// Name of the type that indexes the arrays of units without `int`.
+    index_type: &'static [u8],
 }
 
+/// The name that pahole gives to the type that indexes arrays where there is no `int`.
+const ARTIFICIAL_INDEX: &[u8] = b"__ARRAY_SIZE_TYPE__";
+
 impl<const BIG: bool> Input<'_, BIG> {
+    /// Converts all units, each by itself where that is possible.
+    fn all(&self, threads: usize) -> (Pool, Units) {
+        let mut pool = Pool::new();
+        let mut units = self.each_alone(&pool, threads);
+        if units.outcomes.contains(&Outcome::Lost(UnitError::Foreign)) {
+            let pool = Pool::new();
+            let units = self.all_as_one(&pool);
+            return (pool, units);
+        }
+        let again = pool.units_needing_edges(&units.types);
+        self.read_again(&pool, &mut units, &again);
+        (pool, units)
+    }
+
     /// Converts each unit by itself.
     fn each_alone(&self, pool: &Pool, threads: usize) -> Units {
         let next = AtomicUsize::new(0);
         let worker = || {
-            let mut reader = Reader::new(pool);
+            let mut reader = Reader::new(pool, self.index_type);
             let mut done = Vec::new();
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
@@ -258,7 +281,7 @@ impl<const BIG: bool> Input<'_, BIG> {
 
     /// Reads units once more, keeping their edges.
     fn read_again(&self, pool: &Pool, units: &mut Units, which: &[usize]) {
-        let mut reader = Reader::new(pool);
+        let mut reader = Reader::new(pool, self.index_type);
         for &index in which {
             let (_, types, declarations) = self.alone(pool, &mut reader, index, true);
             units.types[index] = types;
@@ -287,7 +310,7 @@ impl<const BIG: bool> Input<'_, BIG> {
 
     /// Converts all units as one, so that they may refer to each other's types.
     fn all_as_one(&self, pool: &Pool) -> Units {
-        let mut reader = Reader::new(pool);
+        let mut reader = Reader::new(pool, self.index_type);
         let end = self.sections.info.len();
         let outcomes = self.places.iter().map(|place| self.read(&mut reader, place, (0, end))).collect();
         reader.resolve(self.address_size, BIG);
@@ -332,6 +355,7 @@ impl<const BIG: bool> Input<'_, BIG> {
             functions: functions.collect(),
             variables: variables.collect(),
             degraded: reader.degraded,
+            has_int: reader.has_int(),
         }
     }
 }
@@ -447,7 +471,8 @@ impl KernelSymbols {
             declarations.push(Declaration { unit, name: variable.name, ty: variable.ty, kind });
         }
         if !vars.is_empty() {
-            let kind = DeclarationKind::Datasec { size: section_size, vars };
+            // The section may be longer, by padding; what it is for readers ends with its last variable.
+            let kind = DeclarationKind::Datasec { size: end, vars };
             declarations.push(Declaration { unit: 0, name: self.section_name, ty: Handle::VOID, kind });
         }
     }

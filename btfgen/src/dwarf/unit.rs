@@ -146,6 +146,9 @@ pub(crate) struct Reader<'p> {
     arrays: Vec<LocalId>,
     /// `int`, as the index type of arrays.
     int: LocalId,
+    int_name: Name,
+    /// The name of what indexes arrays where there is no `int`: `int` again, so that the same array is the same type in all units.
+    index_name: Name,
     pub(crate) unit: Unit,
     pub(crate) functions: Functions,
     pub(crate) variables: Vec<Variable>,
@@ -154,7 +157,7 @@ pub(crate) struct Reader<'p> {
 }
 
 impl<'p> Reader<'p> {
-    pub(crate) fn new(pool: &'p Pool) -> Self {
+    pub(crate) fn new(pool: &'p Pool, index_type: &[u8]) -> Self {
         Reader {
             pool,
             names: Names::new(),
@@ -168,6 +171,8 @@ impl<'p> Reader<'p> {
             late: Vec::new(),
             arrays: Vec::new(),
             int: LocalId(0),
+            int_name: pool.name(b"int"),
+            index_name: pool.name(index_type),
             unit: Unit::new(),
             functions: Functions::default(),
             variables: Vec::new(),
@@ -526,7 +531,7 @@ impl<'p> Reader<'p> {
                 (self.pool.name(b"__SANITIZED_FAKE_INT__"), 4, flags)
             }
         };
-        if size == 4 && flags == INT_SIGNED && self.int.0 == 0 && name == self.pool.name(b"int") {
+        if size == 4 && flags == INT_SIGNED && self.int.0 == 0 && name == self.int_name {
             self.int = id;
         }
         self.unit.define(id, head(name, Kind::Int, 0, false, size), &[u32::from(flags) << 24 | (size * 8)]);
@@ -554,10 +559,15 @@ impl<'p> Reader<'p> {
         variables::resolve(&mut self.variables, &self.unit, &finder, address_size);
     }
 
+    /// Whether the unit has an `int`, or no need of one.
+    pub(crate) fn has_int(&self) -> bool {
+        self.int.0 != 0 || self.arrays.is_empty()
+    }
+
     fn index_type(&mut self) -> LocalId {
         if self.int.0 == 0 && !self.arrays.is_empty() {
-            let name = self.pool.name(b"__ARRAY_SIZE_TYPE__");
-            self.int = self.hidden(head(name, Kind::Int, 0, false, 4), &[u32::from(INT_SIGNED) << 24 | 32]);
+            return self
+                .hidden(head(self.index_name, Kind::Int, 0, false, 4), &[u32::from(INT_SIGNED) << 24 | 32]);
         }
         self.int
     }
