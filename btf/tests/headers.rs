@@ -91,7 +91,7 @@ fn valid(blob: &[u8]) -> btf::Result<()> {
 #[track_caller]
 fn agree(accepted: bool, raw: &Raw) {
     let blob = raw.bytes();
-    assert_eq!(judge::kernel_says(&blob).is_ok(), accepted, "the kernel: {:?}", judge::kernel_says(&blob));
+    assert_eq!(judge::kernel_accepts(&blob), accepted, "the kernel: {:?}", judge::kernel_says(&blob));
     assert_eq!(valid(&blob).is_ok(), accepted, "the validator: {:?}", valid(&blob));
 }
 
@@ -193,10 +193,10 @@ fn sections() {
     case("BTF type section (offset 24, length 15): not a multiple of 4", &|raw| raw.sections[0].1 = 15);
     case("(offset 24, length 4000): reaches past the end of the data", &|raw| raw.sections[0].1 = 4000);
     case("(offset 40, length 4294967295): reaches past the end of the data", &|raw| {
-        raw.sections[1].1 = u32::MAX
+        raw.sections[1].1 = u32::MAX;
     });
     case("(offset 4294967319, length 5): reaches past the end of the data", &|raw| {
-        raw.sections[1].0 = u32::MAX
+        raw.sections[1].0 = u32::MAX;
     });
     case("(offset 36, length 5): overlaps the section before it", &|raw| {
         raw.sections[1].0 = 12;
@@ -213,7 +213,7 @@ fn sections() {
         raw.body.splice(0..0, [0; 4]);
     });
     case("BTF last section (offset 45, length 1): is followed by bytes that belong to no section", &|raw| {
-        raw.body.push(0)
+        raw.body.push(0);
     });
 }
 

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 /// How many blobs each test tries, unless `PROPTEST_CASES` says otherwise.
-const CASES: u32 = 4000;
+const CASES: u32 = 10_000;
 
 /// Runs `CASES` cases whose verdicts must agree, and demands that both verdicts occurred often enough to mean something.
 fn agree<S: Strategy>(strategy: S, blob: impl Fn(&S::Value) -> Vec<u8>) {
@@ -23,15 +23,13 @@ fn agree<S: Strategy>(strategy: S, blob: impl Fn(&S::Value) -> Vec<u8>) {
     TestRunner::new(config)
         .run(&strategy, |value| {
             let blob = blob(&value);
-            let kernel = judge::kernel_says(&blob);
             let ours = Btf::parse(&blob).and_then(|btf| validate(&btf, &ValidateOptions::default()));
-            prop_assert_eq!(
-                kernel.is_ok(),
-                ours.is_ok(),
-                "the kernel says {:?}, the validator {:?}",
-                kernel,
-                ours
-            );
+            if judge::kernel_accepts(&blob) != ours.is_ok() {
+                let kernel = judge::kernel_says(&blob);
+                return Err(TestCaseError::fail(format!(
+                    "the kernel says {kernel:?}, the validator {ours:?}"
+                )));
+            }
             accepted.set(accepted.get() + u32::from(ours.is_ok()));
             Ok(())
         })

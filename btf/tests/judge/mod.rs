@@ -15,11 +15,15 @@ struct LoadAttr {
     log_true_size: u32,
 }
 
+/// Whether the running kernel accepts this blob.
+pub(crate) fn kernel_accepts(blob: &[u8]) -> bool {
+    load(blob, &mut []).is_ok()
+}
+
 /// What the running kernel says to this blob: `Ok`, or the error number and the end of its log.
 pub(crate) fn kernel_says(blob: &[u8]) -> Result<(), String> {
-    let mut log = Vec::new();
-    let Err(errno) = load(blob, &mut log) else { return Ok(()) };
-    log.resize(1 << 20, 0);
+    let Err(errno) = load(blob, &mut []) else { return Ok(()) };
+    let mut log = vec![0; 1 << 20];
     let _ = load(blob, &mut log);
     let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
     let text = String::from_utf8_lossy(&log[end.saturating_sub(300)..end]).into_owned();
