@@ -1,4 +1,5 @@
-//! Loads `data/bpf/task.bpf.c` with aya, lets it watch this process, and compares what it read in the kernel with what user space sees.
+//! Loads `data/bpf/task.bpf.c` with aya, lets it watch this process, and compares what it read in the kernel with
+//! what user space sees.
 //!
 //! ```text
 //! aya_task OBJECT              with the BTF that btf_loader finds for the running kernel
@@ -6,7 +7,8 @@
 //! aya_task OBJECT --as-is      as aya does without help: with /sys/kernel/btf/vmlinux, or nothing
 //! ```
 //!
-//! Exit codes: 0 everything read right, 1 could not be loaded or run, 2 usage, 5 loaded and ran, and read something else.
+//! Exit codes: 0 everything read right, 1 could not be loaded or run, 2 usage, 5 loaded and ran, and read something
+//! else.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -99,15 +101,16 @@ impl Observation {
     }
 }
 
-/// When this process started, in clock ticks since boot: field 22 of `/proc/self/stat`. The second field, the name in parentheses, may hold
-/// anything, so fields are counted from its end.
+/// When this process started, in clock ticks since boot: field 22 of `/proc/self/stat`. The second field, the name in
+/// parentheses, may hold anything, so fields are counted from its end.
 fn ticks_at_start() -> Result<u64, Box<dyn Error>> {
     let stat = fs::read_to_string("/proc/self/stat")?;
     let (_, rest) = stat.rsplit_once(')').ok_or("/proc/self/stat has no name")?;
     Ok(rest.split_whitespace().nth(22 - 3).ok_or("/proc/self/stat is short")?.parse()?)
 }
 
-/// Clock ticks in a second as user space sees them: `AT_CLKTCK` (17) of the auxiliary vector, a list of pairs of words.
+/// Clock ticks in a second as user space sees them: `AT_CLKTCK` (17) of the auxiliary vector, a list of pairs of
+/// words.
 fn user_hz() -> Result<u32, Box<dyn Error>> {
     let words: Vec<usize> = fs::read("/proc/self/auxv")?
         .chunks_exact(size_of::<usize>())

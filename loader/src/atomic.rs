@@ -5,7 +5,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-/// Writes a file, readable by everyone, so that it is there whole or not at all: under a temporary name beside it, flushed to the disk, renamed.
+/// Writes a file, readable by everyone, so that it is there whole or not at all: under a temporary name beside it,
+/// flushed to the disk, renamed.
 ///
 /// # Errors
 /// Those of the file system; nothing is left behind then.

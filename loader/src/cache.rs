@@ -7,8 +7,9 @@
 //! download.lock                                        locked while something is downloaded
 //! ```
 //!
-//! A reader trusts nothing: the bytes must have the digest that the record names, or the entry counts as missing and the next download
-//! replaces it. Files are written under a temporary name and renamed, blobs before records, so an entry is there whole or not at all.
+//! A reader trusts nothing: the bytes must have the digest that the record names, or the entry counts as missing and
+//! the next download replaces it. Files are written under a temporary name and renamed, blobs before records, so an
+//! entry is there whole or not at all.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _};
@@ -94,8 +95,8 @@ impl Cache {
         Err(reason)
     }
 
-    /// The records that may name a kernel's blob. A known build-id is the only one: under the same name there may have been another
-    /// kernel when the record was written.
+    /// The records that may name a kernel's blob. A known build-id is the only one: under the same name there may
+    /// have been another kernel when the record was written.
     fn indexes(&self, kernel: &Kernel) -> Vec<PathBuf> {
         match kernel.build_id() {
             Some(build_id) => vec![self.by_build_id(build_id)],

@@ -1,7 +1,7 @@
 //! What every blob must pass before anyone sees it.
 //!
-//! A digest tells that the bytes are those the archive meant; this tells that they are what a loader needs: BTF that holds
-//! together, of the byte order and pointer size of the kernel asked for, with the types of a kernel.
+//! A digest tells that the bytes are those the archive meant; this tells that they are what a loader needs: BTF that
+//! holds together, of the byte order and pointer size of the kernel asked for, with the types of a kernel.
 
 use btf::{Btf, Endian, Kind, ValidateOptions};
 

@@ -1,7 +1,7 @@
 //! The two sections of a vmlinux that matter here: its build-id and its BTF.
 //!
-//! A vmlinux with debug information has hundreds of megabytes, so the file is read in pieces: headers, section names and
-//! the two sections, each bounded.
+//! A vmlinux with debug information has hundreds of megabytes, so the file is read in pieces: headers, section names
+//! and the two sections, each bounded.
 
 use std::fs::File;
 
@@ -29,8 +29,8 @@ pub(crate) struct Vmlinux {
 /// Reads build-id and BTF of an ELF file of either class and byte order.
 ///
 /// # Errors
-/// [`Reason::NotBtf`] for a file that is no ELF file or does not hold together, [`Reason::TooLarge`] for a `.BTF` section over
-/// `max_size` bytes.
+/// [`Reason::NotBtf`] for a file that is no ELF file or does not hold together, [`Reason::TooLarge`] for a `.BTF`
+/// section over `max_size` bytes.
 pub(crate) fn read(file: File, max_size: usize) -> Result<Vmlinux, Reason> {
     let cache = ReadCache::new(file);
     let class = (&cache).read_bytes_at(0, 5).map_or(0, |ident| ident[4]);

@@ -1,7 +1,8 @@
 //! Why there is no BTF: every outcome as a type.
 //!
-//! Finding BTF means asking several places. Each place that had none, or had something unfit, leaves an [`Attempt`] with its
-//! [`Reason`]; [`NoBtf`] carries them all. The [`Class`] of a reason is what a program's exit code, or a metric, is made of.
+//! Finding BTF means asking several places. Each place that had none, or had something unfit, leaves an [`Attempt`]
+//! with its [`Reason`]; [`NoBtf`] carries them all. The [`Class`] of a reason is what a program's exit code, or a
+//! metric, is made of.
 
 use std::fmt;
 use std::io;

@@ -52,8 +52,8 @@ impl Deadline {
     }
 }
 
-/// An HTTP client that keeps connections. Proxies come from the environment (`HTTPS_PROXY`, `NO_PROXY` and so on), authorities from the
-/// system (or `SSL_CERT_FILE`, `SSL_CERT_DIR`).
+/// An HTTP client that keeps connections. Proxies come from the environment (`HTTPS_PROXY`, `NO_PROXY` and so on),
+/// authorities from the system (or `SSL_CERT_FILE`, `SSL_CERT_DIR`).
 #[derive(Debug, Default)]
 pub(crate) struct Client {
     plain: OnceLock<Agent>,
@@ -62,8 +62,8 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// The agent for this address. That for TLS is made when it is first needed: reading the system's authorities takes longer than a
-    /// cache hit.
+    /// The agent for this address. That for TLS is made when it is first needed: reading the system's authorities
+    /// takes longer than a cache hit.
     fn agent(&self, url: &str) -> Result<&Agent, Reason> {
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -89,8 +89,8 @@ impl Client {
     /// Asks `archive` for `path` (without a leading slash, perhaps with parameters).
     ///
     /// # Errors
-    /// [`Reason::Unreachable`], [`Reason::TimedOut`], [`Reason::TooLarge`] for a body over `max_size` bytes, [`Reason::BadAnswer`] for
-    /// what is not HTTP, and redirects that lead nowhere.
+    /// [`Reason::Unreachable`], [`Reason::TimedOut`], [`Reason::TooLarge`] for a body over `max_size` bytes,
+    /// [`Reason::BadAnswer`] for what is not HTTP, and redirects that lead nowhere.
     pub(crate) fn get(
         &self,
         archive: &Address,

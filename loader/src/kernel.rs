@@ -1,8 +1,9 @@
 //! Whose BTF is wanted: the running kernel, or one named by the caller.
 //!
 //! The running kernel tells its build-id in `/sys/kernel/notes` (readable by everyone), its release in
-//! `/proc/sys/kernel/osrelease` and its architecture in `/proc/sys/kernel/arch` (since Linux 6.1; `uname -m` before). The
-//! distribution is os-release's word, which in a container may be another one than the kernel's: the names are second best.
+//! `/proc/sys/kernel/osrelease` and its architecture in `/proc/sys/kernel/arch` (since Linux 6.1; `uname -m` before).
+//! The distribution is os-release's word, which in a container may be another one than the kernel's: the names are
+//! second best.
 
 use std::ffi::CStr;
 use std::fmt;

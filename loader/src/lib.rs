@@ -14,14 +14,14 @@
 //! # Ok::<(), btf_loader::Error>(())
 //! ```
 //!
-//! The BTF of another kernel loads without an error and makes programs read garbage. So what is found elsewhere than in the
-//! kernel itself is matched by the kernel's build-id, which is exact; only where there is none, or no archive knows it,
-//! by distribution, version, architecture and release. [`Found::identity`] says which, and [`Settings::exact_only`] refuses the
-//! latter. Bytes are checked before anyone sees them: digest, size, byte order, and that they are a kernel's BTF. Every
-//! outcome is a typed [`Reason`].
+//! The BTF of another kernel loads without an error and makes programs read garbage. So what is found elsewhere than
+//! in the kernel itself is matched by the kernel's build-id, which is exact; only where there is none, or no archive
+//! knows it, by distribution, version, architecture and release. [`Found::identity`] says which, and
+//! [`Settings::exact_only`] refuses the latter. Bytes are checked before anyone sees them: digest, size, byte order,
+//! and that they are a kernel's BTF. Every outcome is a typed [`Reason`].
 //!
-//! What is where: [`Kernel`] is whose BTF is wanted, [`Settings`] where to look, [`Loader`] walks the places, and each kind of place
-//! has a file of its own (`local`, `cache`, `remote`), which all end in `check`.
+//! What is where: [`Kernel`] is whose BTF is wanted, [`Settings`] where to look, [`Loader`] walks the places, and
+//! each kind of place has a file of its own (`local`, `cache`, `remote`), which all end in `check`.
 
 mod address;
 mod atomic;

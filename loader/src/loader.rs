@@ -155,8 +155,8 @@ impl Loader {
         }
     }
 
-    /// A file that holds what was found as raw BTF and nothing else, which is what aya and bpftrace take: the file it was found in, or a
-    /// copy in the cache.
+    /// A file that holds what was found as raw BTF and nothing else, which is what aya and bpftrace take: the file it
+    /// was found in, or a copy in the cache.
     ///
     /// # Errors
     /// [`Error::Cache`].
@@ -202,7 +202,8 @@ impl Loader {
         self.cache.as_ref().map(|cache| Place::Cache { path: cache.dir().to_owned() })
     }
 
-    /// Waits until it is our turn to download: one at a time on a machine. Whoever waited may find it in the cache then.
+    /// Waits until it is our turn to download: one at a time on a machine. Whoever waited may find it in the cache
+    /// then.
     fn turn(&self, kernel: &Kernel) -> Result<Turn, Attempt> {
         let (Some(cache), Some(place), false) =
             (&self.cache, self.cache_place(), self.settings.urls.is_empty())

@@ -12,8 +12,8 @@ use crate::{Kernel, Reason, check, elf};
 /// The kernel's own BTF, relative to the root.
 const SYSFS: &str = "sys/kernel/btf/vmlinux";
 
-/// Where libbpf looks for a kernel's BTF after sysfs, in its order (`btf__load_vmlinux_btf` in libbpf's `btf.c`); `R` is
-/// `uname -r`. Relative to the root.
+/// Where libbpf looks for a kernel's BTF after sysfs, in its order (`btf__load_vmlinux_btf` in libbpf's `btf.c`); `R`
+/// is `uname -r`. Relative to the root.
 const FALLBACKS: [&str; 7] = [
     "boot/vmlinux-R",
     "lib/modules/R/vmlinux-R",
@@ -24,7 +24,8 @@ const FALLBACKS: [&str; 7] = [
     "usr/lib/debug/lib/modules/R/vmlinux",
 ];
 
-/// The files where libbpf looks for the BTF of the kernel `release` (`uname -r`) when the kernel itself has none, in its order.
+/// The files where libbpf looks for the BTF of the kernel `release` (`uname -r`) when the kernel itself has none, in
+/// its order.
 ///
 /// Empty for text that cannot be a release.
 pub fn fallback_paths(root: &Path, release: &str) -> Vec<PathBuf> {

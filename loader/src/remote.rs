@@ -1,11 +1,13 @@
 //! Asking one archive, by the HTTP interface of `btf-archive-server`.
 //!
-//! The build-id is asked for first (`/v1/btf/by-build-id/{hex}`). If the archive does not know it, the kernel's names are: by its key for
-//! a kernel that the caller named (`/v1/btf/{distro}/{version}/{arch}/{release}`), by description for the running one
-//! (`/v1/lookup`), since os-release is not always the kernel's. An answer by name that carries another build-id is refused.
+//! The build-id is asked for first (`/v1/btf/by-build-id/{hex}`). If the archive does not know it, the kernel's names
+//! are: by its key for a kernel that the caller named (`/v1/btf/{distro}/{version}/{arch}/{release}`), by description
+//! for the running one (`/v1/lookup`), since os-release is not always the kernel's. An answer by name that carries
+//! another build-id is refused.
 //!
-//! BTF comes as zstd or as it is, always with its digest: `btf-digest: sha256:HEX`, of the raw bytes. What is known about its kernel is in
-//! `btf-key` and `btf-build-id`. A 404 is a problem document (RFC 9457) with the `nearest` kernels: a 404 without is not an archive's.
+//! BTF comes as zstd or as it is, always with its digest: `btf-digest: sha256:HEX`, of the raw bytes. What is known
+//! about its kernel is in `btf-key` and `btf-build-id`. A 404 is a problem document (RFC 9457) with the `nearest`
+//! kernels: a 404 without is not an archive's.
 
 use std::str::FromStr;
 

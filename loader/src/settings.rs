@@ -21,8 +21,8 @@ pub struct Settings {
     pub max_size: usize,
     /// Refuse what is matched by name rather than by build-id.
     pub exact_only: bool,
-    /// Where the host's `/etc`, `/sys`, `/proc`, `/boot`, `/lib` and `/usr` are: `/`, or in a container the mount of the
-    /// host's root. The cache is not below it.
+    /// Where the host's `/etc`, `/sys`, `/proc`, `/boot`, `/lib` and `/usr` are: `/`, or in a container the mount of
+    /// the host's root. The cache is not below it.
     pub root: PathBuf,
 }
 
@@ -116,7 +116,8 @@ fn text(name: &'static str) -> Result<Option<String>, Error> {
     }
 }
 
-/// The cache's place where nothing else is said. A relative path in the environment is no path (as the XDG specification says).
+/// The cache's place where nothing else is said. A relative path in the environment is no path (as the XDG
+/// specification says).
 fn default_cache(root: bool, var: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     if root {
         return Some(PathBuf::from("/var/cache/btf-archive"));

@@ -7,7 +7,8 @@ use serde::Serialize;
 use crate::error::{Attempt, Error, Place};
 use crate::{Address, BuildId, Identity, Kernel, Key, Loader};
 
-/// What this machine has for its running kernel, and what a loader would use. Its JSON form is an inventory of the machine.
+/// What this machine has for its running kernel, and what a loader would use. Its JSON form is an inventory of the
+/// machine.
 #[derive(Debug, Serialize)]
 #[non_exhaustive]
 pub struct Survey {

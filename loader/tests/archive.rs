@@ -22,7 +22,8 @@ fn by_build_id() {
     assert_eq!(found.place(), &Place::Archive { url: archive.url().parse().unwrap() });
 }
 
-/// Check that a kernel whose build-id the archive does not know is found by os-release and `uname -r`, and that the answer says so.
+/// Check that a kernel whose build-id the archive does not know is found by os-release and `uname -r`, and that the
+/// answer says so.
 #[test]
 fn by_name() {
     let archive =
@@ -104,7 +105,8 @@ fn ambiguous() {
     assert!(text.contains(&debian) && text.contains(&ubuntu), "{text}");
 }
 
-/// Check that a kernel named by the caller is found by key or build-id, also of another machine, and is exact only by build-id.
+/// Check that a kernel named by the caller is found by key or build-id, also of another machine, and is exact only by
+/// build-id.
 #[test]
 fn named_kernel() {
     let host = Host::new();

@@ -162,11 +162,10 @@ fn lock_held() {
     let stub = Stub::always(btf_answer(&kernel_btf(16), &[]));
     let mut settings = host.settings(&[stub.url()]);
     settings.timeout = Duration::from_millis(100);
-    let loader = Loader::new(settings);
-    assert_eq!(reasons(&loader.get().unwrap_err()), ["busy"]);
+    assert_eq!(reasons(&Loader::new(settings).get().unwrap_err()), ["busy"]);
     assert_eq!(stub.requests(), [] as [String; 0]);
     drop(lock);
-    loader.get().unwrap();
+    host.loader(&[stub.url()]).get().unwrap();
 }
 
 /// Check that a cache which cannot be written costs the caching and no more.

@@ -68,7 +68,8 @@ fn libbpfs_files() {
     }
 }
 
-/// Check that an ELF file of this build-id is an exact match, in both classes, and that a copy of its BTF can be had as a raw file.
+/// Check that an ELF file of this build-id is an exact match, in both classes, and that a copy of its BTF can be had
+/// as a raw file.
 #[test]
 fn elf_file() {
     for bits in [32, 64] {
@@ -88,7 +89,8 @@ fn elf_file() {
     }
 }
 
-/// Check that an ELF file of another kernel is refused, whether it has BTF or not, and that the walk goes on after it.
+/// Check that an ELF file of another kernel is refused, whether it has BTF or not, and that the walk goes on after
+/// it.
 #[test]
 fn elf_of_another_kernel() {
     let host = Host::new();
@@ -162,7 +164,8 @@ fn unfit_files() {
     }
 }
 
-/// Check that every byte of an ELF file may be wrong without a panic, and that one of the build-id never goes unnoticed.
+/// Check that every byte of an ELF file may be wrong without a panic, and that one of the build-id never goes
+/// unnoticed.
 #[test]
 fn elf_with_any_wrong_byte() {
     let host = Host::new();

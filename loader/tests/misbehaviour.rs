@@ -12,13 +12,14 @@ use support::{BUILD_ID, Host, OTHER_BUILD_ID, Stub, answer, btf_answer, kernel_b
 
 /// Asks an archive that answers every request with these bytes; the class, and the reason's name.
 fn outcome(bytes: Vec<u8>) -> (Class, String) {
-    outcome_of(&Stub::always(bytes))
+    outcome_of(&Stub::always(bytes), Duration::from_secs(30))
 }
 
-fn outcome_of(stub: &Stub) -> (Class, String) {
+/// The same for an archive that is given this long.
+fn outcome_of(stub: &Stub, timeout: Duration) -> (Class, String) {
     let host = Host::new();
     let mut settings = host.settings(&[stub.url()]);
-    settings.timeout = Duration::from_millis(500);
+    settings.timeout = timeout;
     settings.max_size = 1 << 20;
     let error = Loader::new(settings).get().expect_err("nothing that may be used");
     assert_eq!(host.cached(), [] as [String; 0], "{error}");
@@ -120,7 +121,7 @@ fn too_large() {
             sent = stream.write_all(&[0; 1 << 16]);
         }
     });
-    assert_eq!(outcome_of(&endless), refused("too-large"));
+    assert_eq!(outcome_of(&endless, Duration::from_secs(30)), refused("too-large"));
 }
 
 /// Check that codings nobody asked for are not taken for BTF.
@@ -184,7 +185,7 @@ fn redirects() {
 #[test]
 fn slow() {
     let silent = Stub::new(|_, stream| wait_for_close(stream));
-    assert_eq!(outcome_of(&silent), failed("timed-out"));
+    assert_eq!(outcome_of(&silent, Duration::from_millis(300)), failed("timed-out"));
     let dripping = Stub::new(|_, stream| {
         let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n");
         while sent.is_ok() {
@@ -192,7 +193,7 @@ fn slow() {
             sent = stream.write_all(b".");
         }
     });
-    assert_eq!(outcome_of(&dripping), failed("timed-out"));
+    assert_eq!(outcome_of(&dripping, Duration::from_millis(300)), failed("timed-out"));
 }
 
 fn wait_for_close(stream: &mut TcpStream) {

@@ -9,7 +9,8 @@ use std::process::{Child, Command, Stdio};
 
 use support::{BUILD_ID, Host, Stub, answer, btf_answer, kernel_btf};
 
-/// An authority, a certificate of its for 127.0.0.1, and a server that has it and answers with the files of its directory.
+/// An authority, a certificate of its for 127.0.0.1, and a server that has it and answers with the files of its
+/// directory.
 struct Server {
     process: Child,
     url: String,
@@ -71,7 +72,8 @@ fn get(host: &Host, url: &str, authority: &Path) -> assert_cmd::assert::Assert {
     command(host, authority).args(["--url", url]).assert()
 }
 
-/// Check that an archive with a certificate of a known authority is asked, and one of an unknown authority is not believed.
+/// Check that an archive with a certificate of a known authority is asked, and one of an unknown authority is not
+/// believed.
 #[test]
 fn authorities() {
     let host = Host::new();
@@ -96,7 +98,8 @@ fn authorities() {
     assert_eq!(host.loader(&[]).get().unwrap().btf(), kernel_btf(16));
 }
 
-/// Check that plain and encrypted archives may stand side by side, and that a plain one may send a loader on to an encrypted one.
+/// Check that plain and encrypted archives may stand side by side, and that a plain one may send a loader on to an
+/// encrypted one.
 #[test]
 fn from_http_to_https() {
     let host = Host::new();

@@ -13,8 +13,9 @@ use clap_complete::Shell;
 
 /// Find the BTF of the running kernel, or fetch it from an archive
 ///
-/// Looked at in this order: the kernel itself (/sys/kernel/btf/vmlinux), the files where libbpf looks too (/boot/vmlinux-R and so on), the cache, the
-/// archives. What is found elsewhere than in the kernel is matched by the kernel's build-id, or else by its name, and verified.
+/// Looked at in this order: the kernel itself (/sys/kernel/btf/vmlinux), the files where libbpf looks too
+/// (/boot/vmlinux-R and so on), the cache, the archives. What is found elsewhere than in the kernel is matched by the
+/// kernel's build-id, or else by its name, and verified.
 #[derive(Parser)]
 #[command(name = "btf-fetch", version, after_long_help = ENVIRONMENT)]
 struct Cli {
