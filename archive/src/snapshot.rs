@@ -5,6 +5,7 @@
 //! knowledge gives the same bytes. Readers pass over fields they do not know; `format` changes when they must not.
 //! A later issue signs the stored bytes of both files; nothing here changes for that.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::{Digest, Error, KernelRecord, Key, Result, blob};
@@ -105,8 +106,7 @@ impl Snapshot {
     /// out of order or named twice.
     pub fn decode(zst: &[u8]) -> Result<Self> {
         let json = blob::decompress(zst, MAX_RAW)?;
-        check_format("snapshot", &json)?;
-        let snapshot: Self = serde_json::from_slice(&json).map_err(|error| unfit("snapshot", error))?;
+        let snapshot: Self = parse("snapshot", &json)?;
         let follows = snapshot.previous.map_or(0, |link| link.number);
         if follows.checked_add(1) != Some(snapshot.number) {
             return Err(unfit("snapshot", format!("number {} cannot follow {follows}", snapshot.number)));
@@ -140,8 +140,7 @@ impl Latest {
         if json.len() > MAX_LATEST {
             return Err(unfit(LATEST, "larger than 64 KiB"));
         }
-        check_format(LATEST, json)?;
-        serde_json::from_slice(json).map_err(|error| unfit(LATEST, error))
+        parse(LATEST, json)
     }
 
     /// The snapshot it names.
@@ -150,17 +149,17 @@ impl Latest {
     }
 }
 
-/// Checks the `format` field first, so that a newer format is called newer and not broken.
-fn check_format(what: &'static str, json: &[u8]) -> Result<()> {
+/// Parses JSON of our format; JSON of another is called newer, not broken.
+fn parse<T: DeserializeOwned>(what: &'static str, json: &[u8]) -> Result<T> {
     #[derive(Deserialize)]
     struct Head {
         format: u32,
     }
     let Head { format } = serde_json::from_slice(json).map_err(|error| unfit(what, error))?;
     if format != FORMAT {
-        return Err(unfit(what, format!("format {format} is newer than this program, which reads {FORMAT}")));
+        return Err(unfit(what, format!("format {format} is not the one this program reads, {FORMAT}")));
     }
-    Ok(())
+    serde_json::from_slice(json).map_err(|error| unfit(what, error))
 }
 
 fn unfit(what: &'static str, reason: impl ToString) -> Error {
@@ -259,7 +258,7 @@ mod tests {
     #[test]
     fn snapshot_refuses() {
         for (zst, reason) in [
-            (changed(|json| json["format"] = 2.into()), "format 2 is newer"),
+            (changed(|json| json["format"] = 2.into()), "format 2 is not the one"),
             (changed(|json| json["number"] = 2.into()), "number 2 cannot follow 0"),
             (changed(|json| json["number"] = 0.into()), "number 0 cannot follow 0"),
             (changed(|json| json["kernels"].as_array_mut().unwrap().reverse()), "out of order"),
@@ -274,7 +273,9 @@ mod tests {
             let refused = Snapshot::decode(&zst).unwrap_err().to_string();
             assert!(refused.contains(reason), "{refused}: not because {reason}");
         }
-        assert!(Latest::decode(b"{\"format\": 2}").unwrap_err().to_string().contains("format 2 is newer"));
+        assert!(
+            Latest::decode(b"{\"format\": 2}").unwrap_err().to_string().contains("format 2 is not the one")
+        );
         assert!(Latest::decode(&[b' '; MAX_LATEST + 1]).unwrap_err().to_string().contains("64 KiB"));
     }
 

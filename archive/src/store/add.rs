@@ -58,7 +58,7 @@ impl Archive {
 
     /// Gives a known kernel other BTF, deliberately: the reason is recorded, and snapshots may follow it.
     ///
-    /// A kernel that is not known is added.
+    /// A kernel that is not known is added; the same BTF as before is no change, and is treated as by [`Archive::add`].
     ///
     /// # Errors
     /// Those of [`Archive::add`] but [`Error::Conflict`]; [`Error::Query`] without a reason.

@@ -118,7 +118,7 @@ impl Archive {
             return Ok(());
         }
         let snapshot = self.checked_snapshot(&latest).await?;
-        self.catalog.import(&snapshot.kernels).await?;
+        self.catalog.import(snapshot).await?;
         self.catalog.record_snapshot(&latest).await
     }
 }

@@ -4,6 +4,7 @@ use sqlx::{Connection, SqliteConnection};
 
 use super::super::{Added, Error, Result, now};
 use super::{Catalog, Subject, failures, rows};
+use crate::snapshot::Snapshot;
 use crate::{Digest, KernelRecord, Key, order};
 
 impl Catalog {
@@ -36,26 +37,7 @@ impl Catalog {
             Some(known) if known.digest == record.digest => {
                 Added::AlreadyThere(learn(&mut transaction, agree(known, &record)?, record).await?)
             }
-            Some(known) => {
-                sqlx::query("INSERT INTO replacements (key, old_digest, new_digest, reason, at) VALUES (?, ?, ?, ?, ?)")
-                    .bind(record.key.to_string())
-                    .bind(known.digest.to_string())
-                    .bind(record.digest.to_string())
-                    .bind(reason)
-                    .bind(rows::integer(now()))
-                    .execute(&mut *transaction)
-                    .await?;
-                sqlx::query(
-                    "DELETE FROM kernels WHERE distro = ? AND version = ? AND arch = ? AND release = ?",
-                )
-                .bind(record.key.distro())
-                .bind(record.key.version())
-                .bind(record.key.arch())
-                .bind(record.key.release())
-                .execute(&mut *transaction)
-                .await?;
-                Added::New(insert(&mut transaction, record).await?)
-            }
+            Some(known) => Added::New(overwrite(&mut transaction, &known, record, reason).await?),
             None => Added::New(insert(&mut transaction, record).await?),
         };
         failures::clear(&mut *transaction, &Subject::Key(added.record().key.clone())).await?;
@@ -63,19 +45,20 @@ impl Catalog {
         Ok(added)
     }
 
-    /// Takes over kernels of a snapshot that are not known here. What contradicts a known one is refused.
-    pub(in crate::store) async fn import(&self, kernels: &[KernelRecord]) -> Result<()> {
+    /// Takes over what a published snapshot says. Where it contradicts the catalog, the snapshot holds, and the catalog
+    /// records the change.
+    pub(in crate::store) async fn import(&self, snapshot: Snapshot) -> Result<()> {
+        let reason = format!("snapshot {} has it so", snapshot.number);
         let mut writer = self.writer.acquire().await?;
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-        for record in kernels {
+        for record in snapshot.kernels {
             match rows::by_key(&mut *transaction, &record.key).await? {
-                Some(known) => {
-                    agree(known, record)?;
-                }
-                None => {
-                    insert(&mut transaction, record.clone()).await?;
-                }
-            }
+                None => insert(&mut transaction, record).await?,
+                Some(known) => match agree(known.clone(), &record) {
+                    Ok(known) => learn(&mut transaction, known, record).await?,
+                    Err(_) => overwrite(&mut transaction, &known, record, &reason).await?,
+                },
+            };
         }
         transaction.commit().await?;
         Ok(())
@@ -107,6 +90,31 @@ fn agree(known: KernelRecord, offered: &KernelRecord) -> Result<KernelRecord> {
         return Err(Error::Conflict { key: known.key.into(), known: known.digest, offered: offered.digest });
     }
     Ok(known)
+}
+
+/// Puts a record in the place of a known one, and records why.
+async fn overwrite(
+    on: &mut SqliteConnection,
+    known: &KernelRecord,
+    record: KernelRecord,
+    reason: &str,
+) -> Result<KernelRecord> {
+    sqlx::query("INSERT INTO replacements (key, old_digest, new_digest, reason, at) VALUES (?, ?, ?, ?, ?)")
+        .bind(known.key.to_string())
+        .bind(known.digest.to_string())
+        .bind(record.digest.to_string())
+        .bind(reason)
+        .bind(rows::integer(now()))
+        .execute(&mut *on)
+        .await?;
+    sqlx::query("DELETE FROM kernels WHERE distro = ? AND version = ? AND arch = ? AND release = ?")
+        .bind(known.key.distro())
+        .bind(known.key.version())
+        .bind(known.key.arch())
+        .bind(known.key.release())
+        .execute(&mut *on)
+        .await?;
+    insert(on, record).await
 }
 
 /// Keeps what a known kernel lacked: its build-id; and the stored size of a blob that was lost and written again.
