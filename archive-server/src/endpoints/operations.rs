@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::find;
 use crate::app::App;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, log_failure};
 use crate::metrics;
 
 const NEVER_STORED: (axum::http::HeaderName, &str) = (CACHE_CONTROL, "no-store");
@@ -33,8 +33,7 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Result<Response, Prob
                 .into_response())
         }
         Err(error) => {
-            // Logs the cause.
-            let _ = find::archive(error);
+            log_failure(&error);
             let detail = "the archive cannot be read; the server's log tells why";
             Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The server is not ready", detail))
         }

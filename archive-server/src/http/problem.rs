@@ -46,9 +46,7 @@ impl Problem {
 
     /// 500: our fault. The cause goes to the log, where the request's id finds it, and not to the client.
     pub(crate) fn internal(cause: &(dyn std::error::Error + 'static)) -> Self {
-        let causes = std::iter::successors(cause.source(), |cause| cause.source());
-        let chain: String = causes.map(|cause| format!(": {cause}")).collect();
-        tracing::error!(error = format!("{cause}{chain}"), "request failed");
+        log_failure(cause);
         let detail = "the server's log tells more under this request's x-request-id";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed", detail)
     }
@@ -86,6 +84,13 @@ impl Problem {
         *response.body_mut() = Body::from(text);
         response
     }
+}
+
+/// Writes a failure of ours, with its causes, into the log.
+pub(crate) fn log_failure(failure: &(dyn std::error::Error + 'static)) {
+    let causes = std::iter::successors(failure.source(), |cause| cause.source());
+    let chain: String = causes.map(|cause| format!(": {cause}")).collect();
+    tracing::error!(error = format!("{failure}{chain}"), "request failed");
 }
 
 /// The document, its members in the order of RFC 9457's examples.

@@ -63,6 +63,22 @@ async fn own_kernel_round_trip() {
     );
 }
 
+/// Check that HTTP/2 is spoken to clients that begin with it.
+#[tokio::test]
+async fn http2() {
+    let server = Server::start(&[BOOKWORM]).await;
+    let url = format!("{}/v1/btf/{}", server.url, BOOKWORM.0);
+    let file = server.archive().join("../answer");
+    let version = succeed(
+        Command::new("curl")
+            .args(["-fsS", "--http2-prior-knowledge", "-w", "%{http_version}", "-o"])
+            .arg(&file)
+            .arg(&url),
+    );
+    assert_eq!(version, b"2");
+    assert!(std::fs::read(&file).unwrap() == btf_of(BOOKWORM), "other bytes");
+}
+
 /// Check the headers of a kernel's BTF, by every name it has.
 #[tokio::test]
 async fn headers() {
