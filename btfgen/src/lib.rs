@@ -7,13 +7,16 @@
 //! - [`fetch`] brings a package's bytes over HTTP, and stops when nobody reads on;
 //! - [`package`] finds vmlinux in the package while it streams by, and keeps it in memory, compressed;
 //! - [`elf`] reads vmlinux by offset, wherever it is kept;
-//! - [`vmlinux`] takes the embedded `.BTF`, or converts DWARF.
+//! - [`vmlinux`] takes the embedded `.BTF`, or converts DWARF;
+//! - [`sync`] does all of that for every kernel that an archive lacks.
 //!
 //! Nothing here serves HTTP, and nothing unpacks an archive to disk.
 
 pub mod apt_sources;
+pub mod dwarf;
 pub mod elf;
 pub mod fetch;
 pub mod package;
 pub mod repo;
+pub mod sync;
 pub mod vmlinux;

@@ -1,11 +1,143 @@
-//! `btfgen kernels`.
+//! `btfgen kernels`: what a repository offers, and what an archive lacks of it.
 
+use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// What a repository offers.
-#[derive(clap::Args)]
-pub(crate) struct Args {}
+use btf_archive::store::Archive;
+use btf_archive::{Digest, Key};
+use btfgen::fetch::public_url;
+use btfgen::sync::{Planned, State, plan};
+use serde::Serialize;
 
-pub(crate) fn run(_args: Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+use super::repository::{OpenedSuite, RepositoryArgs, exit_code, human_size, network};
+
+/// List the kernels that a repository offers, newest first, and what an archive lacks of them.
+///
+/// The signature of the suite's Release file is checked with the system's Debian keyring.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    repository: RepositoryArgs,
+    /// Say of each kernel whether this archive has it.
+    #[arg(long, value_name = "DIR")]
+    archive: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One kernel in the output.
+#[derive(Serialize)]
+pub(crate) struct Row {
+    key: Key,
+    flavour: String,
+    package: String,
+    package_version: String,
+    source_package: String,
+    /// Of the package, in bytes.
+    size: u64,
+    url: String,
+    sha256: Digest,
+    /// Whether the kernel is expected to carry BTF itself.
+    embedded_btf: bool,
+    /// `missing`, `present`, `superseded` or `failed`; absent when no archive was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archive: Option<&'static str>,
+    /// Why it failed, or what superseded it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    because: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Listing<'a> {
+    suites: &'a [OpenedSuite],
+    kernels: &'a [Row],
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match list(&args) {
+        Err(error) if exit_code(&error) != ExitCode::FAILURE => {
+            eprintln!("btfgen: {error:#}");
+            Ok(exit_code(&error))
+        }
+        outcome => outcome,
+    }
+}
+
+fn list(args: &Args) -> anyhow::Result<ExitCode> {
+    let (runtime, client) = network()?;
+    let offer = args.repository.offer(&client, runtime.handle())?;
+    let planned = runtime.block_on(async {
+        let archive = match &args.archive {
+            Some(path) => Some(Archive::open(path).await?),
+            None => None,
+        };
+        plan(archive.as_ref(), offer.kernels).await
+    })?;
+    let rows: Vec<Row> =
+        planned.into_iter().map(|planned| Row::new(planned, args.archive.is_some())).collect();
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&Listing { suites: &offer.suites, kernels: &rows })?);
+    } else {
+        print!("{}", table(&rows));
+    }
+    if rows.is_empty() && args.repository.selects() {
+        eprintln!("btfgen: none of {} kernels matches {}", offer.total, args.repository.patterns());
+        return Ok(ExitCode::from(3));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Row {
+    /// `beside_archive` tells whether the plan was made beside one.
+    pub(crate) fn new(planned: Planned, beside_archive: bool) -> Self {
+        let (state, because) = match planned.state {
+            State::Missing => ("missing", None),
+            State::Present => ("present", None),
+            State::Superseded { by } => ("superseded", Some(by)),
+            State::FailedBefore { reason } => ("failed", Some(reason)),
+        };
+        let kernel = planned.kernel;
+        Self {
+            url: public_url(&kernel.url),
+            key: kernel.key,
+            flavour: kernel.package.flavour,
+            package: kernel.package.package,
+            package_version: kernel.package.version,
+            source_package: kernel.package.source,
+            size: kernel.package.size,
+            sha256: kernel.package.sha256,
+            embedded_btf: kernel.embeds_btf,
+            archive: beside_archive.then_some(state),
+            because,
+        }
+    }
+}
+
+/// The rows for people, one line each.
+pub(crate) fn table(rows: &[Row]) -> String {
+    let width =
+        |cell: fn(&Row) -> usize, title: &str| rows.iter().map(cell).max().unwrap_or(0).max(title.len());
+    let key_width = width(|row| row.key.to_string().len(), "KERNEL");
+    let version_width = width(|row| row.package_version.len(), "VERSION");
+    let mut out = String::new();
+    let mut line = |key: &str, version: &str, size: &str, btf: &str, state: &str| {
+        let line = format!("{key:key_width$}  {version:version_width$}  {size:>9}  {btf:8}  {state}");
+        let _ = writeln!(out, "{}", line.trim_end());
+    };
+    if rows.is_empty() {
+        return out;
+    }
+    line("KERNEL", "VERSION", "PACKAGE", "BTF", if rows[0].archive.is_some() { "ARCHIVE" } else { "" });
+    for row in rows {
+        let btf = if row.embedded_btf { "embedded" } else { "DWARF" };
+        let state = match (row.archive, &row.because) {
+            (Some(state), Some(because)) => format!("{state}: {because}"),
+            (Some(state), None) => state.to_owned(),
+            (None, _) => String::new(),
+        };
+        line(&row.key.to_string(), &row.package_version, &human_size(row.size), btf, &state);
+    }
+    out
 }

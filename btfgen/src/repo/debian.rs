@@ -160,6 +160,7 @@ pub struct Suite {
     name: String,
     release: Release,
     signer: String,
+    expired: Option<String>,
 }
 
 /// A kernel that a suite offers.
@@ -215,20 +216,16 @@ impl Suite {
         let fail = |source| Error::Release { url: url.clone(), source };
         let release = Release::parse(&text).map_err(fail)?;
         release.check_suite(name).map_err(fail)?;
+        let mut expired = None;
         match release.check_valid(now) {
-            Err(error @ release::Error::Expired { .. })
+            Err(release::Error::Expired { valid_until })
                 if options.allow_expired || !address.check_valid_until =>
             {
-                let why = if options.allow_expired {
-                    "--allow-expired"
-                } else {
-                    "apt's configuration (Check-Valid-Until)"
-                };
-                tracing::warn!("{url}: {error}: taken because of {why}");
+                expired = Some(valid_until);
             }
             verdict => verdict.map_err(fail)?,
         }
-        Ok(Self { base: address.base.clone(), dist, name: name.to_owned(), release, signer })
+        Ok(Self { base: address.base.clone(), dist, name: name.to_owned(), release, signer, expired })
     }
 
     /// Where the suite was found: the directory of `dists/` and `pool/`.
@@ -239,6 +236,11 @@ impl Suite {
     /// Fingerprint of the key that signed the suite.
     pub fn signer(&self) -> &str {
         &self.signer
+    }
+
+    /// The `Valid-Until` that the suite has passed, where that was allowed.
+    pub fn expired(&self) -> Option<&str> {
+        self.expired.as_deref()
     }
 
     /// The version that os-release has on hosts of this suite, in any spelling that [`Key::new`] knows.
@@ -280,8 +282,10 @@ impl Suite {
 
     fn offered(&self, package: DebugPackage, arch: &str, index: &str) -> Result<OfferedKernel, Error> {
         let url = join(&self.base, &package.path);
-        let outside =
-            package.path.split('/').any(|part| part == "..") || !url.as_str().starts_with(self.base.as_str());
+        let path = &package.path;
+        let outside = path.starts_with('/')
+            || path.split('/').any(|part| part == "..")
+            || !url.as_str().starts_with(self.base.as_str());
         if outside {
             return Err(Error::Path {
                 index: index.to_owned(),

@@ -29,6 +29,10 @@ impl Gpg {
         Self { home: tempfile::tempdir().unwrap() }
     }
 
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// Runs gpg, at a time of the past if one is given (`20200101T000000`).
     pub fn run(&self, time: Option<&str>, arguments: &[&str]) -> Vec<u8> {
         tool("gpg", |command| {
@@ -48,18 +52,23 @@ impl Gpg {
 
     pub fn fingerprint(&self, name: &str) -> String {
         let listing = String::from_utf8(self.run(None, &["--with-colons", "--list-keys", name])).unwrap();
-        listing.lines().find_map(|line| line.strip_prefix("fpr:::::::::")?.strip_suffix(':').map(str::to_owned)).unwrap()
+        listing
+            .lines()
+            .find_map(|line| line.strip_prefix("fpr:::::::::")?.strip_suffix(':').map(str::to_owned))
+            .unwrap()
     }
 
     /// Writes the public keys to a keyring file.
     pub fn export(&self, to: &Path, armored: bool) {
-        fs::write(to, self.run(None, if armored { &["--armor", "--export"] } else { &["--export"] })).unwrap();
+        fs::write(to, self.run(None, if armored { &["--armor", "--export"] } else { &["--export"] }))
+            .unwrap();
     }
 }
 
 impl Drop for Gpg {
     fn drop(&mut self) {
-        let _ = Command::new("gpgconf").arg("--homedir").arg(self.home.path()).args(["--kill", "all"]).status();
+        let _ =
+            Command::new("gpgconf").arg("--homedir").arg(self.home.path()).args(["--kill", "all"]).status();
     }
 }
 
@@ -89,6 +98,7 @@ impl Repository {
             ("Architectures", "i386"),
             ("Components", "main"),
             ("Acquire-By-Hash", "yes"),
+            ("Valid-Until", "Thu, 01 Jan 2150 00:00:00 UTC"),
         ];
         let fields = fields.map(|(name, value)| (name, value.to_owned())).into();
         Self { dir: tempfile::tempdir().unwrap(), gpg, fields, signer: Vec::new(), time: None }
@@ -128,9 +138,19 @@ impl Repository {
         let boot = work.path().join("root/usr/lib/debug/boot");
         fs::create_dir_all(&boot).unwrap();
         tool("gcc", |gcc| {
-            gcc.args(["-g", "-O0", "-static", "-nostdlib", "-fno-pic", "-no-pie", "-Wl,--build-id=sha1", "vmlinux.c", "-o"])
-                .arg(boot.join(format!("vmlinux-{release}")))
-                .current_dir(work.path())
+            gcc.args([
+                "-g",
+                "-O0",
+                "-static",
+                "-nostdlib",
+                "-fno-pic",
+                "-no-pie",
+                "-Wl,--build-id=sha1",
+                "vmlinux.c",
+                "-o",
+            ])
+            .arg(boot.join(format!("vmlinux-{release}")))
+            .current_dir(work.path())
         });
         self.build(work.path(), name, version, fields);
     }
@@ -156,7 +176,9 @@ impl Repository {
         let pool = self.root().join("pool/main/l/linux");
         fs::create_dir_all(&pool).unwrap();
         tool("dpkg-deb", |deb| {
-            deb.args(["--root-owner-group", "--build"]).arg(work.join("root")).arg(pool.join(format!("{name}_{version}_i386.deb")))
+            deb.args(["--root-owner-group", "--build"])
+                .arg(work.join("root"))
+                .arg(pool.join(format!("{name}_{version}_i386.deb")))
         });
     }
 
@@ -182,6 +204,8 @@ impl Repository {
             for (name, value) in &self.fields {
                 ftp.args(["-o", &format!("APT::FTPArchive::Release::{name}={value}")]);
             }
+            // Without this switch it passes over Valid-Until.
+            ftp.args(["-o", "APT::FTPArchive::Release::ValidTime=1"]);
             ftp.args(["release", "."]).current_dir(self.dist())
         });
         fs::write(self.dist().join("Release"), release).unwrap();
@@ -189,7 +213,8 @@ impl Repository {
 
     /// Signs the Release file as it is, both ways.
     pub fn sign(&self) {
-        let (release, inline, detached) = (self.dist().join("Release"), self.dist().join("InRelease"), self.dist().join("Release.gpg"));
+        let (release, inline, detached) =
+            (self.dist().join("Release"), self.dist().join("InRelease"), self.dist().join("Release.gpg"));
         let release = release.to_str().unwrap();
         for (how, to) in [("--clearsign", &inline), ("--detach-sign", &detached)] {
             let mut arguments: Vec<&str> = self.signer.iter().map(String::as_str).collect();
@@ -250,7 +275,10 @@ impl Desk {
     /// `btfgen COMMAND` for the repository behind `server`, with the keyring.
     pub fn on(&self, command: &str, server: &Server, keyring: &Path) -> Command {
         let mut program = self.btfgen(command);
-        program.args(["--suite", SUITE, "--arch", "i386", "--mirror", &server.url("/")]).arg("--keyring").arg(keyring);
+        program
+            .args(["--suite", SUITE, "--arch", "i386", "--mirror", &server.url("/")])
+            .arg("--keyring")
+            .arg(keyring);
         program
     }
 }

@@ -1,0 +1,129 @@
+//! What there is to do: the kernels that a repository offers, beside what an archive has.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+
+use btf_archive::Key;
+use btf_archive::store::{Archive, Error, Subject};
+
+use crate::repo::debian::OfferedKernel;
+use crate::repo::debian_kernel::compare_versions;
+
+/// What a kernel's package means to an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The archive lacks it.
+    Missing,
+    /// The archive has it, from this package or from a newer version of it, or somebody handed it in.
+    Present,
+    /// Another version of the package, with the same release, takes its place.
+    Superseded {
+        /// Version of that package.
+        by: String,
+    },
+    /// This version of the package has failed before, for a reason that trying again does not change.
+    FailedBefore {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A kernel, and what is to be done about it.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The kernel.
+    pub kernel: OfferedKernel,
+    /// Beside what the archive has.
+    pub state: State,
+}
+
+/// Decides for each kernel whether the archive lacks it, in the order given. Without an archive all are missing.
+pub async fn plan(archive: Option<&Archive>, offered: Vec<OfferedKernel>) -> Result<Vec<Planned>, Error> {
+    let newest = newest_versions(&offered);
+    let mut seen = HashSet::new();
+    let mut planned = Vec::with_capacity(offered.len());
+    for kernel in offered {
+        // Two suites may carry the very same package.
+        if !seen.insert((kernel.key.clone(), kernel.package.version.clone())) {
+            continue;
+        }
+        let newest = &newest[&kernel.key];
+        let state = if *newest == kernel.package.version {
+            beside(archive, &kernel).await?
+        } else {
+            State::Superseded { by: newest.clone() }
+        };
+        planned.push(Planned { kernel, state });
+    }
+    Ok(planned)
+}
+
+/// The newest version of the package behind each key.
+fn newest_versions(offered: &[OfferedKernel]) -> HashMap<Key, String> {
+    let mut newest: HashMap<Key, String> = HashMap::new();
+    for kernel in offered {
+        match newest.entry(kernel.key.clone()) {
+            Entry::Vacant(entry) => drop(entry.insert(kernel.package.version.clone())),
+            Entry::Occupied(mut entry) => {
+                if compare_versions(&kernel.package.version, entry.get()).is_gt() {
+                    entry.insert(kernel.package.version.clone());
+                }
+            }
+        }
+    }
+    newest
+}
+
+async fn beside(archive: Option<&Archive>, kernel: &OfferedKernel) -> Result<State, Error> {
+    let Some(archive) = archive else { return Ok(State::Missing) };
+    if let Some(known) = archive.catalog().by_key(&kernel.key).await? {
+        match known.provenance.package_version {
+            Some(version) if compare_versions(&version, &kernel.package.version).is_lt() => {}
+            Some(version) if version != kernel.package.version => {
+                return Ok(State::Superseded { by: version });
+            }
+            _ => return Ok(State::Present),
+        }
+    }
+    Ok(match archive.catalog().failure(&lasting_failure(kernel)).await? {
+        Some(failure) => State::FailedBefore { reason: failure.reason },
+        None => State::Missing,
+    })
+}
+
+/// Under what name a failure is recorded that will repeat itself until the package or this program changes.
+pub(super) fn lasting_failure(kernel: &OfferedKernel) -> Subject {
+    let package = &kernel.package;
+    let program = concat!("btfgen ", env!("CARGO_PKG_VERSION"));
+    Subject::Package(format!("{} {} {} ({program})", package.package, package.version, kernel.key.arch()))
+}
+
+/// Which of the offered kernels to look at.
+#[derive(Debug, Default)]
+pub struct Selection {
+    /// Globs of which the release must match one; none means all.
+    pub patterns: Vec<globset::GlobMatcher>,
+    /// At most this many per flavour and source package, the newest.
+    pub newest: Option<usize>,
+}
+
+impl Selection {
+    /// Keeps what is selected of kernels that are sorted newest first.
+    pub fn apply(&self, offered: &mut Vec<OfferedKernel>) {
+        if !self.patterns.is_empty() {
+            offered.retain(|kernel| {
+                self.patterns.iter().any(|pattern| pattern.is_match(&kernel.package.release))
+            });
+        }
+        if let Some(newest) = self.newest {
+            let mut releases: HashMap<_, HashSet<String>> = HashMap::new();
+            offered.retain(|kernel| {
+                let package = &kernel.package;
+                let line = (kernel.key.arch().to_owned(), package.flavour.clone(), package.source.clone());
+                let taken = releases.entry(line).or_default();
+                taken.contains(&package.release)
+                    || taken.len() < newest && taken.insert(package.release.clone())
+            });
+        }
+    }
+}
