@@ -139,6 +139,7 @@ impl<'a> Btf<'a> {
     ///
     /// # Errors
     /// [`Error::NoSuchType`] for 0 and ids past the last type; [`Error::UnknownKind`] for a type that could only be skipped.
+    #[inline]
     pub fn ty(&self, id: TypeId) -> Result<Type<'a>> {
         if id.0 < self.first_id
             && let Some(base) = self.base

@@ -89,6 +89,7 @@ pub struct SectionVar {
 }
 
 impl<'a> Type<'a> {
+    #[inline]
     pub(crate) fn new(id: TypeId, offset: u64, record: &'a [u8], endian: Endian) -> Result<Type<'a>> {
         let info = Info(endian.u32_at(record, 4).unwrap_or(0));
         let number = info.kind_number();

@@ -238,3 +238,39 @@ fn whole_kernel() {
         swapped.finish(if Endian::NATIVE == Endian::Big { Endian::Little } else { Endian::Big }).unwrap();
     assert_eq!(validate(&Btf::parse(&swapped).unwrap(), &ValidateOptions::default()), Ok(()));
 }
+
+/// Check that the kernel's BTF cut in two, a base and a split on top, is as valid as the whole, and that a type of the split that does not fit one of
+/// the base is found.
+#[test]
+fn cut_kernel() {
+    let bytes = std::fs::read("/sys/kernel/btf/vmlinux").expect("the tests need a kernel with BTF");
+    let whole = Btf::parse(&bytes).unwrap();
+    for share in [3, 50, 97] {
+        let cut = whole.type_count() / 100 * share;
+        let mut base = Builder::new();
+        for id in 1..cut {
+            base.add_copy(&whole, &whole.ty(TypeId(id)).unwrap(), |id| id).unwrap();
+        }
+        let base = base.finish(Endian::NATIVE).unwrap();
+        let base = Btf::parse(&base).unwrap();
+        let mut split = Builder::split(&base);
+        for id in cut..whole.type_count() {
+            split.add_copy(&whole, &whole.ty(TypeId(id)).unwrap(), |id| id).unwrap();
+        }
+        let good = split.finish(Endian::NATIVE).unwrap();
+        let good = Btf::parse_split(&good, &base).unwrap();
+        assert_eq!(good.type_count(), whole.type_count());
+        assert_eq!(validate(&good, &ValidateOptions::default()), Ok(()));
+
+        let large = (1..cut).map(TypeId).find(|&id| {
+            let ty = base.ty(id).unwrap();
+            ty.kind() == Kind::Struct && ty.size() > Some(8)
+        });
+        let member = btf::Member { name: btf::StrOffset(0), ty: large.unwrap(), bit_offset: 0, bit_width: 0 };
+        split.composite(Kind::Struct, b"too_small", 8, &[member]).unwrap();
+        let bad = split.finish(Endian::NATIVE).unwrap();
+        let error =
+            validate(&Btf::parse_split(&bad, &base).unwrap(), &ValidateOptions::default()).unwrap_err();
+        assert!(error.to_string().ends_with("reaches past the end of its struct"), "{error}");
+    }
+}

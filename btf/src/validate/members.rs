@@ -6,13 +6,15 @@ use crate::kind::Kind;
 use crate::types::{Int, Member, Type};
 
 /// Checks a member whose type is resolved. The outer error is about other types, the inner one about this member.
-pub(super) fn check(
-    resolver: &Resolver<'_>,
-    ty: &Type<'_>,
+pub(super) fn check<'a>(
+    resolver: &Resolver<'a>,
+    ty: &Type<'a>,
     member: &Member,
+    member_type: Type<'a>,
 ) -> Result<Result<(), &'static str>> {
-    let Some((id, size)) = resolver.sized(member.ty)? else { return Ok(Err("its type has no size")) };
-    let Some(member_type) = resolver.get(id)? else { return Ok(Err("its type has no size")) };
+    let Some((member_type, size)) = resolver.sized(member_type)? else {
+        return Ok(Err("its type has no size"));
+    };
     let place = Place {
         struct_size: ty.size_or_type().into(),
         offset: member.bit_offset.into(),

@@ -89,7 +89,7 @@ pub(super) struct Resolver<'a> {
 
 impl<'a> Resolver<'a> {
     /// The type with this id; `None` is void.
-    pub(super) fn get(&self, id: TypeId) -> Result<Option<Type<'a>>> {
+    fn get(&self, id: TypeId) -> Result<Option<Type<'a>>> {
         if id == TypeId::VOID { Ok(None) } else { self.btf.ty(id).map(Some) }
     }
 
@@ -202,8 +202,8 @@ impl<'a> Resolver<'a> {
         {
             return Ok(Step::Wait(pointer));
         }
-        if let Some((id, _)) = self.sized(target.id())? {
-            return Ok(Step::Done(Resolved { ty: id, size: 0 }));
+        if let Some((end, _)) = self.sized(target)? {
+            return Ok(Step::Done(Resolved { ty: end.id(), size: 0 }));
         }
         // What has no size may still be void, an unknown struct, or a function's type.
         let end = if needs_resolving(target.kind()) && self.is_resolved(target.id()) {
@@ -230,33 +230,31 @@ impl<'a> Resolver<'a> {
         if let Some(pointer) = self.pointer_behind(&target)? {
             return Ok(Step::Wait(pointer));
         }
-        match self.sized(target.id())? {
-            Some((id, _)) => Ok(Step::Done(Resolved { ty: id, size: 0 })),
+        match self.sized(target)? {
+            Some((end, _)) => Ok(Step::Done(Resolved { ty: end.id(), size: 0 })),
             None => Err(invalid(ty, format!("its type {} has no size", target.id()))),
         }
     }
 
     fn array(&mut self, ty: &Type<'a>) -> Result<Step<'a>> {
         let Some(array) = ty.array() else { return Err(invalid(ty, "is no array")) };
+        let mut element = (TypeId::VOID, 0);
         for (what, id) in [("index", array.index), ("element", array.element)] {
-            let part = self.get(id)?.filter(|part| may_have_size(part.kind()));
-            let Some(part) = part else {
-                return Err(invalid(ty, format!("its {what} type {id} has no size")));
-            };
+            let no_size = || invalid(ty, format!("its {what} type {id} has no size"));
+            let part = self.get(id)?.filter(|part| may_have_size(part.kind())).ok_or_else(no_size)?;
             if self.must_wait(&part) {
                 return Ok(Step::Wait(part));
             }
-            let Some((id, _)) = self.sized(id)? else {
-                return Err(invalid(ty, format!("its {what} type {id} has no size")));
-            };
-            let int = self.get(id)?.and_then(|part| part.int());
+            let (end, size) = self.sized(part)?.ok_or_else(no_size)?;
+            let int = end.int();
             if int.is_some_and(|int| !is_regular(int)) || (what == "index" && int.is_none()) {
                 return Err(invalid(ty, format!("its {what} type {id} is no integer of whole bytes")));
             }
+            element = (end.id(), size);
         }
-        let (id, element_size) = self.sized(array.element)?.unwrap_or((TypeId::VOID, 0));
-        match element_size.checked_mul(array.len) {
-            Some(size) => Ok(Step::Done(Resolved { ty: id, size })),
+        let (end, size) = element;
+        match size.checked_mul(array.len) {
+            Some(size) => Ok(Step::Done(Resolved { ty: end, size })),
             None => Err(invalid(ty, "its size is over 2^32 bytes")),
         }
     }
@@ -273,7 +271,7 @@ impl<'a> Resolver<'a> {
                 self.come_back_at(place);
                 return Ok(Step::Wait(member_type));
             }
-            if let Err(reason) = members::check(self, ty, &member)? {
+            if let Err(reason) = members::check(self, ty, &member, member_type)? {
                 return Err(invalid(ty, format!("member {place}: {reason}")));
             }
         }
@@ -294,9 +292,12 @@ impl<'a> Resolver<'a> {
                 self.come_back_at(place + 1);
                 return Ok(Step::Wait(var));
             }
-            match self.sized(TypeId(var.size_or_type()))? {
-                Some((_, size)) if size <= entry.size => {}
-                _ => return Err(invalid(ty, format!("variable {place}: is smaller than its type"))),
+            let size = match self.get(TypeId(var.size_or_type()))? {
+                Some(ty) => self.sized(ty)?.map(|(_, size)| size),
+                None => None,
+            };
+            if size.is_none_or(|size| size > entry.size) {
+                return Err(invalid(ty, format!("variable {place}: is smaller than its type")));
             }
         }
         Ok(Step::Done(Resolved { ty: TypeId::VOID, size: 0 }))
@@ -368,29 +369,24 @@ impl<'a> Resolver<'a> {
     fn is_passed_by_value(&mut self, id: TypeId) -> Result<bool> {
         let Some(ty) = self.get(id)?.filter(|ty| !only_refers(ty.kind())) else { return Ok(false) };
         self.resolve(&ty)?;
-        Ok(self.sized(id)?.is_some())
+        Ok(self.sized(ty)?.is_some())
     }
 
-    /// The type with a size that this one stands for, and that size in bytes; `None` if it has no size.
-    pub(super) fn sized(&self, id: TypeId) -> Result<Option<(TypeId, u32)>> {
-        let Some(ty) = self.get(id)? else { return Ok(None) };
-        let ty = if is_link(ty.kind()) || ty.kind() == Kind::Var {
-            match self.get(self.resolution(id)?.ty)? {
-                Some(ty) => ty,
+    /// The type with a size that a resolved type stands for, and that size in bytes; `None` if it has no size.
+    pub(super) fn sized(&self, ty: Type<'a>) -> Result<Option<(Type<'a>, u32)>> {
+        let end = if is_link(ty.kind()) || ty.kind() == Kind::Var {
+            match self.get(self.resolution(ty.id())?.ty)? {
+                Some(end) => end,
                 None => return Ok(None),
             }
         } else {
             ty
         };
-        let size = match ty.kind() {
-            Kind::Ptr => self.pointer_size,
-            Kind::Array => self.resolution(ty.id())?.size,
-            _ => match ty.size() {
-                Some(size) => size,
-                None => return Ok(None),
-            },
-        };
-        Ok(Some((ty.id(), size)))
+        Ok(match end.kind() {
+            Kind::Ptr => Some((end, self.pointer_size)),
+            Kind::Array => Some((end, self.resolution(end.id())?.size)),
+            _ => end.size().map(|size| (end, size)),
+        })
     }
 
     /// What a type was resolved to; one of the base is followed now.
