@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
+use btf_archive::store::Error;
 use serde_json::json;
 
 use super::find;
@@ -24,7 +25,7 @@ pub(crate) async fn healthz() -> impl IntoResponse {
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     let read = async {
         let kernels = app.archive.catalog().count().await?;
-        Ok((kernels, app.archive.latest().await?))
+        Ok::<_, Error>((kernels, app.archive.latest().await?))
     };
     match read.await {
         Ok((kernels, latest)) => {
