@@ -91,7 +91,8 @@ fn range_ignored() {
 /// Check that a file that changed between two requests is never spliced, whichever validator shows it.
 #[test]
 fn changed_file_is_refused() {
-    let cases: [(&str, fn(usize) -> Answer); 4] = [
+    type MakeAnswer = fn(usize) -> Answer;
+    let cases: [(&str, MakeAnswer); 4] = [
         ("ETag", |number| Answer { headers: vec![format!("ETag: \"{number}\"")], ..Answer::default() }),
         ("Last-Modified", |number| Answer {
             headers: vec![format!("Last-Modified: Fri, 20 Nov 2026 09:00:0{number} GMT")],

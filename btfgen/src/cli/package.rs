@@ -52,12 +52,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
         bail!("{}: no such directory; create it, or choose another place with --output", folder.display());
     }
-    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, |n| n.get());
-    let options = Options { release: args.kernel, threads, ..Options::default() };
-    let source = Source::open(&args.package)?;
-    let (name, url, length) = (source.name, source.url, source.length);
+    let threads =
+        args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, std::num::NonZero::get);
+    let Source { name, url, length, reader } = Source::open(&args.package)?;
+    let options = Options { release: args.kernel, length, threads, ..Options::default() };
 
-    let kernel = match package::read(progress(length).wrap_read(source.reader), &options) {
+    let kernel = match package::read(progress(length).wrap_read(reader), &options) {
         Ok(kernel) => kernel,
         Err(error) => {
             let code = if matches!(error, Error::OtherKernel { .. }) { 3 } else { 1 };

@@ -102,16 +102,23 @@ impl<R: BufRead> Ar<R> {
         Ok(Some(Member { name: name.to_owned(), size }))
     }
 
-    /// Reads the input to its end, whatever it holds.
-    pub(super) fn drain(&mut self) -> Result<(), Error> {
-        loop {
-            let available = Self::ours(self.input.fill_buf())?.len();
-            if available == 0 {
-                return Ok(());
+    /// Reads on to the end of the input, or until `limit` bytes have been read. An input that ends within the current member is
+    /// cut off.
+    pub(super) fn drain(&mut self, limit: u64) -> Result<(), Error> {
+        let start = self.offset;
+        while self.offset - start < limit {
+            let available = if self.remaining > 0 { self.fill_buf() } else { self.input.fill_buf() };
+            let available = Self::ours(available)?.len();
+            match available {
+                0 => break,
+                _ if self.remaining > 0 => self.consume(available),
+                _ => {
+                    self.input.consume(available);
+                    self.offset += available as u64;
+                }
             }
-            self.input.consume(available);
-            self.offset += available as u64;
         }
+        Ok(())
     }
 
     /// What the package's own reader reports.

@@ -39,6 +39,9 @@ use crate::elf::ReadAt as _;
 /// Members of the ar archive before the data, and their size in bytes: a real package has two small ones.
 const AR_MEMBERS: usize = 100;
 const AR_MEMBER_LEN: u64 = 64 << 20;
+/// Bytes after vmlinux that are read although nothing in them is wanted: where the package ends within them, as those of
+/// Linux 7 do, its hash is known for nothing.
+const LITTLE: u64 = 256 << 10;
 /// Files listed in an error.
 const LISTED: usize = 50;
 
@@ -47,6 +50,8 @@ const LISTED: usize = 50;
 pub struct Options {
     /// The kernel wanted, as `uname -r` says it. `None`: the only one.
     pub release: Option<String>,
+    /// Length of the package in bytes, where it is known: one that is cut off is then refused although vmlinux may be complete.
+    pub length: Option<u64>,
     /// Threads that decompress, beside the one that calls.
     pub threads: usize,
     /// Read the package to its end, so that its sha256 is known.
@@ -59,7 +64,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { release: None, threads: 1, whole: false, vmlinux_len: 4 << 30, memory: 1 << 30 }
+        Self { release: None, length: None, threads: 1, whole: false, vmlinux_len: 4 << 30, memory: 1 << 30 }
     }
 }
 
@@ -100,6 +105,12 @@ pub fn read(package: impl Read, options: &Options) -> Result<Kernel, Error> {
                 let identity = identity.ok_or_else(|| {
                     Error::malformed("the package", header, "the data comes before the control file")
                 })?;
+                // Said before the download rather than after it, and also where nothing beyond vmlinux is read.
+                if let Some(length) =
+                    options.length.filter(|length| length.saturating_sub(ar.offset()) < member.size)
+                {
+                    return Err(Error::Truncated { within: member.name, offset: length });
+                }
                 return find(&mut ar, &member, identity, options);
             }
             _ if member.size > AR_MEMBER_LEN => {
@@ -178,21 +189,19 @@ fn find<R: Read>(
         }
     }
     drop(tar);
-    if ended || options.whole {
-        ar.drain()?;
-    }
+    ar.drain(if ended || options.whole { u64::MAX } else { LITTLE })?;
     let input = ar.input().get_ref();
     let (bytes_read, sha256) = (input.offset(), input.digest());
-    let identity_ = Box::new(identity.clone());
+    let boxed = || Box::new(identity.clone());
     match (chosen, &options.release) {
         (Some((release, path, vmlinux)), wanted) if wanted.is_some() || releases.len() == 1 => {
             Ok(Kernel { identity, release, path, vmlinux, bytes_read, sha256 })
         }
-        (Some(_), _) => Err(Error::SeveralKernels { identity: identity_, releases }),
+        (Some(_), _) => Err(Error::SeveralKernels { identity: boxed(), releases }),
         (None, Some(release)) if !releases.is_empty() => {
-            Err(Error::OtherKernel { identity: identity_, release: release.clone(), found: releases })
+            Err(Error::OtherKernel { identity: boxed(), release: release.clone(), found: releases })
         }
-        (None, _) => Err(Error::NoKernel { reason: contents.describe(&identity), identity: identity_ }),
+        (None, _) => Err(Error::NoKernel { identity: boxed(), reason: contents.describe(&identity) }),
     }
 }
 

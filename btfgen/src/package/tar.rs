@@ -12,7 +12,7 @@ const BLOCK: usize = 512;
 /// A pax header or a GNU long name, in bytes. A path has at most 4096.
 const HEADER_DATA: u64 = 1 << 20;
 /// Headers altogether. Debian's largest kernel package has fewer than 10,000 members.
-const HEADERS: u64 = 500_000;
+const HEADERS: u64 = 100_000;
 
 /// What a member is, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,13 +92,9 @@ impl<R: Read> Tar<R> {
             let size = self.number(&header[124..136], offset, "size")?;
             match header[156] {
                 b'L' => {
-                    extended.path = Some(
-                        self.header_data(size, offset)?
-                            .split(|&b| b == 0)
-                            .next()
-                            .unwrap_or_default()
-                            .to_vec(),
-                    )
+                    let mut path = self.header_data(size, offset)?;
+                    path.truncate(path.iter().position(|&byte| byte == 0).unwrap_or(path.len()));
+                    extended.path = Some(path);
                 }
                 b'x' => self.read_pax(size, offset, &mut extended)?,
                 // A long link target, or pax defaults for all members: neither a path nor a size of one.

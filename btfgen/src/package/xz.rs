@@ -415,7 +415,7 @@ mod tests {
         let mut state = 1_u64;
         let next = |i: usize| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            if i / 3000 % 2 == 0 { (state >> 56) as u8 } else { (i / 7) as u8 }
+            if (i / 3000).is_multiple_of(2) { (state >> 56) as u8 } else { (i / 7) as u8 }
         };
         (0..len).map(next).collect()
     }
