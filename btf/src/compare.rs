@@ -13,10 +13,11 @@ use std::fmt;
 
 use bstr::BStr;
 
+use crate::describe::describe;
 use crate::error::{Error, Result};
 use crate::kind::Kind;
 use crate::read::Btf;
-use crate::types::{Enumerator, Member, Param, SectionVar, Type};
+use crate::types::Type;
 use crate::{StrOffset, TypeId};
 
 /// Seeded at random: hostile names cannot be chosen to collide.
@@ -75,13 +76,18 @@ pub fn compare<'a>(a: &'a Btf<'a>, b: &'a Btf<'a>) -> Result<Comparison<'a>> {
     // For each kind and name, the forms on either side.
     let mut named: Map<(Kind, u32), [Vec<Found>; 2]> = Map::default();
     for (side, btf) in [a, b].into_iter().enumerate() {
-        let mut forms = Forms { btf, table: &mut table, of: vec![NOT_YET; btf.type_count() as usize] };
+        let mut forms = Forms {
+            btf,
+            table: &mut table,
+            strings: Map::default(),
+            of: vec![NOT_YET; btf.type_count() as usize],
+        };
         for ty in btf.types() {
             let ty = ty?;
             if is_named(&ty) {
                 forms.prepare(&ty)?;
                 let form = forms.definition(&ty)?;
-                let name = forms.table.string(btf.name(&ty)?);
+                let name = forms.string(ty.name_offset())?;
                 named.entry((ty.kind(), name)).or_default()[side].push((form, ty.id()));
             }
         }
@@ -138,7 +144,7 @@ fn remove_common(a: &mut Vec<Found>, b: &mut Vec<Found>) -> usize {
 }
 
 /// Whether a reference to this type is written as kind and name. Tags have a text, not a name.
-fn is_named(ty: &Type<'_>) -> bool {
+pub(crate) fn is_named(ty: &Type<'_>) -> bool {
     ty.name_offset() != StrOffset(0) && ty.kind() != Kind::TypeTag
 }
 
@@ -184,11 +190,22 @@ const DEFINITION: u32 = 1;
 struct Forms<'a, 'table> {
     btf: &'a Btf<'a>,
     table: &'table mut Table<'a>,
+    /// The numbers of the strings seen, by their offsets.
+    strings: Map<StrOffset, u32>,
     /// For each id, the form of a reference to it, or a state.
     of: Vec<u32>,
 }
 
 impl<'a> Forms<'a, '_> {
+    fn string(&mut self, offset: StrOffset) -> Result<u32> {
+        if let Some(&number) = self.strings.get(&offset) {
+            return Ok(number);
+        }
+        let number = self.table.string(self.btf.string(offset)?);
+        self.strings.insert(offset, number);
+        Ok(number)
+    }
+
     /// Works out the forms of all that `root` refers to. Its own stack, since hostile input may nest as deep as it is long.
     fn prepare(&mut self, root: &Type<'a>) -> Result<()> {
         let mut stack = Vec::new();
@@ -206,7 +223,7 @@ impl<'a> Forms<'a, '_> {
                     Kind::Fwd => Kind::Struct,
                     kind => kind,
                 };
-                let name = self.table.string(self.btf.name(&ty)?);
+                let name = self.string(ty.name_offset())?;
                 self.of[id.0 as usize] = self.table.form(&[REFERENCE, kind as u32, name]);
             } else if state == NOT_YET {
                 self.of[id.0 as usize] = OPEN;
@@ -245,7 +262,7 @@ impl<'a> Forms<'a, '_> {
 
     /// The form of a definition, once all it refers to is prepared.
     fn definition(&mut self, ty: &Type<'a>) -> Result<u32> {
-        let name = self.table.string(self.btf.name(ty)?);
+        let name = self.string(ty.name_offset())?;
         let flag = ty.kind_flag() && !ty.kind().is_composite();
         let vlen = ty.vlen();
         let mut words = vec![DEFINITION, ty.kind() as u32, name, u32::from(flag), vlen];
@@ -260,15 +277,15 @@ impl<'a> Forms<'a, '_> {
             words.extend([self.reference(array.element), self.reference(array.index), array.len]);
         }
         for member in ty.members() {
-            let name = self.table.string(self.btf.string(member.name)?);
+            let name = self.string(member.name)?;
             words.extend([name, self.reference(member.ty), member.bit_offset, member.bit_width.into()]);
         }
         for enumerator in ty.enumerators() {
-            let name = self.table.string(self.btf.string(enumerator.name)?);
+            let name = self.string(enumerator.name)?;
             words.extend([name, enumerator.value as u32, (enumerator.value >> 32) as u32]);
         }
         for param in ty.params() {
-            let name = self.table.string(self.btf.string(param.name)?);
+            let name = self.string(param.name)?;
             words.extend([name, self.reference(param.ty)]);
         }
         for var in ty.section_vars() {
@@ -282,166 +299,8 @@ impl<'a> Forms<'a, '_> {
     }
 }
 
-/// How deep a description follows unnamed types before it writes `…`.
-const MAX_DEPTH: usize = 12;
-/// How many bytes a line of a description may have before it ends in `…`.
-const MAX_LINE: usize = 600;
 /// How many differences of each kind, and lines of each difference, a report shows.
 const MAX_SHOWN: usize = 10;
-
-/// A type in words, one line for the type and one for each member, enumerator, parameter or variable. Unnamed types are written where they are
-/// used (deep nesting and long lines are cut with `…`). Offsets of members are in bits (`@offset:width`).
-///
-/// # Errors
-/// What reading a type or string of the blob may answer.
-pub fn describe(btf: &Btf<'_>, id: TypeId) -> Result<Vec<String>> {
-    let ty = btf.ty(id)?;
-    let line = |write: &dyn Fn(&mut Line<'_>) -> Result<()>| {
-        let mut line = Line { btf, text: String::new(), depth: 0 };
-        write(&mut line)?;
-        Ok(line.text)
-    };
-    let mut lines = vec![line(&|line| {
-        line.push(&format!("{} {}: ", keyword(&ty), btf.name(&ty)?));
-        line.head(&ty)
-    })?];
-    for element in elements(&ty) {
-        lines.push(line(&|line| line.element(&element))?);
-    }
-    Ok(lines)
-}
-
-/// How the kind is written before a name.
-fn keyword(ty: &Type<'_>) -> String {
-    match ty.kind() {
-        Kind::Fwd if ty.kind_flag() => "fwd union".to_owned(),
-        Kind::Fwd => "fwd struct".to_owned(),
-        kind => kind.as_str().to_ascii_lowercase(),
-    }
-}
-
-/// What the elements of a type are.
-enum Element {
-    Member(Member),
-    Enumerator(Enumerator),
-    Param(Param),
-    Var(SectionVar),
-}
-
-fn elements(ty: &Type<'_>) -> impl Iterator<Item = Element> {
-    let members = ty.members().map(Element::Member).chain(ty.enumerators().map(Element::Enumerator));
-    members.chain(ty.params().map(Element::Param)).chain(ty.section_vars().map(Element::Var))
-}
-
-/// One line of a description; it stops growing at [`MAX_LINE`].
-struct Line<'a> {
-    btf: &'a Btf<'a>,
-    text: String,
-    depth: usize,
-}
-
-impl Line<'_> {
-    fn push(&mut self, text: &str) {
-        if self.text.len() <= MAX_LINE {
-            self.text.push_str(text);
-            if self.text.len() > MAX_LINE {
-                self.text.push('…');
-            }
-        }
-    }
-
-    /// What a type's line says besides kind, name and elements.
-    fn head(&mut self, ty: &Type<'_>) -> Result<()> {
-        let mut parts = Vec::new();
-        parts.extend(ty.size().map(|size| format!("{size} bytes")));
-        if let Some(int) = ty.int() {
-            parts.push(format!("{} bits at {}, encoding {}", int.bits, int.bit_offset, int.encoding));
-        }
-        if ty.kind().is_any_enum() {
-            parts.push(if ty.kind_flag() { "signed" } else { "unsigned" }.to_owned());
-        } else if ty.kind_flag() && matches!(ty.kind(), Kind::DeclTag | Kind::TypeTag) {
-            parts.push("attribute".to_owned());
-        }
-        parts.extend(ty.linkage().map(|linkage| format!("linkage {linkage}")));
-        parts.extend(ty.component_index().map(|index| format!("component {index}")));
-        if ty.kind().payload().element != 0 {
-            parts.push(format!("{} elements", ty.vlen()));
-        }
-        self.push(&parts.join(", "));
-        if let Some(target) = ty.target() {
-            self.push(if parts.is_empty() { "" } else { ": " });
-            self.reference(target)?;
-        }
-        Ok(())
-    }
-
-    fn element(&mut self, element: &Element) -> Result<()> {
-        match element {
-            Element::Member(member) => {
-                let width =
-                    if member.bit_width != 0 { format!(":{}", member.bit_width) } else { String::new() };
-                self.push(&format!("{} @{}{width} ", self.btf.string(member.name)?, member.bit_offset));
-                self.reference(member.ty)
-            }
-            Element::Enumerator(enumerator) => {
-                self.push(&format!("{} = {}", self.btf.string(enumerator.name)?, enumerator.value));
-                Ok(())
-            }
-            Element::Param(param) => {
-                self.push(&format!("{} ", self.btf.string(param.name)?));
-                self.reference(param.ty)
-            }
-            Element::Var(var) => {
-                self.push(&format!("@{} {} bytes ", var.offset, var.size));
-                self.reference(var.ty)
-            }
-        }
-    }
-
-    fn reference(&mut self, id: TypeId) -> Result<()> {
-        if id == TypeId::VOID {
-            self.push("void");
-            return Ok(());
-        }
-        let ty = self.btf.ty(id)?;
-        if is_named(&ty) {
-            self.push(&format!("{} {}", keyword(&ty).trim_start_matches("fwd "), self.btf.name(&ty)?));
-            return Ok(());
-        }
-        if self.depth == MAX_DEPTH || self.text.len() > MAX_LINE {
-            self.push("…");
-            return Ok(());
-        }
-        self.depth += 1;
-        match ty.kind() {
-            Kind::Ptr => self.push("*"),
-            Kind::TypeTag => self.push(&format!("type_tag({:?}) ", self.btf.name(&ty)?)),
-            _ => self.push(&keyword(&ty)),
-        }
-        if let Some(array) = ty.array() {
-            self.push(&format!(" [{} by ", array.len));
-            self.reference(array.index)?;
-            self.push("] of ");
-            self.reference(array.element)?;
-        } else if ty.kind() == Kind::Ptr || ty.kind().is_modifier() {
-            self.push(if matches!(ty.kind(), Kind::Ptr | Kind::TypeTag) { "" } else { " " });
-            self.reference(ty.target().unwrap_or_default())?;
-        } else {
-            self.push(" (");
-            self.head(&ty)?;
-            for element in elements(&ty) {
-                self.push("; ");
-                if self.text.len() > MAX_LINE {
-                    break;
-                }
-                self.element(&element)?;
-            }
-            self.push(")");
-        }
-        self.depth -= 1;
-        Ok(())
-    }
-}
 
 impl Comparison<'_> {
     /// Whether both blobs have the same named types.

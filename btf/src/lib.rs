@@ -6,10 +6,13 @@
 //!
 //! - [`Btf`] is a borrowed view of a blob of either byte order; [`Type`] is one of its types.
 //! - [`Builder`] collects types and strings and writes a blob.
+//! - [`validate()`] checks a blob by the rules of the kernel's own checker.
+//! - [`compare()`] tells what two blobs do not agree on, [`describe()`] says a type in words.
 
 pub mod build;
 mod compare;
 pub mod dedup;
+mod describe;
 mod endian;
 mod error;
 pub mod kind;
@@ -22,7 +25,8 @@ use std::fmt;
 
 pub use bstr::BStr;
 pub use build::Builder;
-pub use compare::{Comparison, Difference, KindCounts, compare, describe};
+pub use compare::{Comparison, Difference, KindCounts, compare};
+pub use describe::describe;
 pub use endian::Endian;
 pub use error::{Error, Result};
 pub use kind::Kind;

@@ -28,7 +28,7 @@ impl<'a> Names<'a> {
 
     /// Whether there is a string at this offset that is not empty.
     pub(super) fn is_text(&self, offset: StrOffset) -> bool {
-        self.exists(offset) && self.btf.string(offset).is_ok_and(|text| !text.is_empty())
+        self.exists(offset) && self.btf.string_tail(offset).is_ok_and(|tail| tail.first() != Some(&0))
     }
 
     /// Whether the string is a C identifier, in which a dot is allowed too.

@@ -9,7 +9,7 @@ use crate::TypeId;
 use crate::error::{Error, Result};
 use crate::kind::Kind;
 use crate::read::Btf;
-use crate::types::{Int, Type};
+use crate::types::{Int, Param, Type};
 
 /// How deep the kernel follows references from one type.
 const MAX_DEPTH: usize = 32;
@@ -21,6 +21,7 @@ pub(super) fn check(btf: &Btf<'_>, pointer_size: u32) -> Result<()> {
         pointer_size,
         states: vec![State::New; own],
         resolved: vec![Resolved { ty: TypeId::VOID, size: 0 }; own],
+        named_params: vec![false; btf.type_count() as usize],
         stack: Vec::with_capacity(MAX_DEPTH),
         mode: Mode::Open,
     };
@@ -83,6 +84,8 @@ pub(super) struct Resolver<'a> {
     /// Of the blob's own types; the base's are taken to be resolved.
     states: Vec<State>,
     resolved: Vec<Resolved>,
+    /// Function types, the base's too, of which all parameters are known to have names.
+    named_params: Vec<bool>,
     stack: Vec<Frame<'a>>,
     mode: Mode,
 }
@@ -315,8 +318,13 @@ impl<'a> Resolver<'a> {
         let Some(proto) = proto else {
             return Err(invalid(ty, format!("its type {} is no FUNC_PROTO", TypeId(ty.size_or_type()))));
         };
-        if let Some(place) = proto.params().position(|param| param.name.0 == 0 && param.ty != TypeId::VOID) {
-            return Err(invalid(ty, format!("parameter {place} has no name")));
+        let named = &mut self.named_params[proto.id().0 as usize];
+        if !*named {
+            let unnamed = |param: Param| param.name.0 == 0 && param.ty != TypeId::VOID;
+            if let Some(place) = proto.params().position(unnamed) {
+                return Err(invalid(ty, format!("parameter {place} has no name")));
+            }
+            *named = true;
         }
         Ok(Step::Done(Resolved { ty: proto.id(), size: 0 }))
     }
