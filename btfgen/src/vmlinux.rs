@@ -60,7 +60,7 @@ pub enum ExtractError {
     #[error("DWARF: {0}")]
     Dwarf(#[from] DwarfError),
     /// The BTF, embedded or made, is not valid.
-    #[error("{}: {error}", if *.source_is_embedded { "its embedded .BTF section" } else { "the BTF made from its DWARF is not valid, which is a bug" })]
+    #[error("{}: {error}", if *.source_is_embedded { "its embedded .BTF section" } else { "the BTF made from its DWARF is not valid (its debug information is damaged, or this is a bug)" })]
     Invalid {
         /// Whether it was embedded.
         source_is_embedded: bool,

@@ -148,7 +148,7 @@ impl Role {
             Role::Struct | Role::Union => {
                 matches!(attr, Name | ByteSize | Declaration | Signature)
             }
-            Role::Enumeration => matches!(attr, Name | ByteSize | Signature),
+            Role::Enumeration => matches!(attr, Name | ByteSize | Type | Signature),
             Role::Enumerator => matches!(attr, Name | ConstValue),
             Role::Array => matches!(attr, Type),
             Role::Subrange => matches!(attr, UpperBound | Count),

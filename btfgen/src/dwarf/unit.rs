@@ -6,7 +6,7 @@
 
 use btf::Kind;
 use btf::dedup::{LocalId, Name, Pool, Unit, head};
-use btf::kind::{INT_BOOL, INT_SIGNED};
+use btf::kind::{INT_BOOL, INT_SIGNED, Info};
 use btf::{Ref, visit_refs};
 use gimli::Encoding;
 
@@ -144,6 +144,8 @@ pub(crate) struct Reader<'p> {
     /// Types with a reference to a type that is no DIE: which, at which word, to what.
     late: Vec<(LocalId, usize, LocalId)>,
     arrays: Vec<LocalId>,
+    /// 64-bit enumerations with the DIE offset of the type they are represented by.
+    wide_enums: Vec<(LocalId, u32)>,
     /// `int`, as the index type of arrays.
     int: LocalId,
     int_name: Name,
@@ -170,6 +172,7 @@ impl<'p> Reader<'p> {
             aliases: Vec::new(),
             late: Vec::new(),
             arrays: Vec::new(),
+            wide_enums: Vec::new(),
             int: LocalId(0),
             int_name: pool.name(b"int"),
             index_name: pool.name(index_type),
@@ -190,6 +193,7 @@ impl<'p> Reader<'p> {
         self.aliases.clear();
         self.late.clear();
         self.arrays.clear();
+        self.wide_enums.clear();
         self.int = LocalId(0);
         self.degraded = 0;
     }
@@ -395,6 +399,9 @@ impl<'p> Reader<'p> {
                 let id = self.reserve(offset);
                 let size = self.size32(attrs.byte_size.unwrap_or(4));
                 let from = self.enumerators.len();
+                if size == 8 && attrs.ty != 0 {
+                    self.wide_enums.push((id, attrs.ty));
+                }
                 return Ok(Frame::Enumeration { id, name: attrs.name, size, from, negative: false });
             }
             Role::Array => {
@@ -554,6 +561,13 @@ impl<'p> Reader<'p> {
                 *word = target.0;
             }
         }
+        for (id, ty) in self.wide_enums.drain(..) {
+            if is_signed(&self.unit, finder.find(ty))
+                && let [_, info, ..] = self.unit.record_mut(id)
+            {
+                *info |= Info::new(Kind::Enum64, 0, true).0;
+            }
+        }
         self.degraded += self.members.mend(&mut self.unit, address_size, big);
         self.functions.resolve(&mut self.unit, &finder);
         variables::resolve(&mut self.variables, &self.unit, &finder, address_size);
@@ -696,12 +710,29 @@ fn unsigned(value: Value<'_>) -> Option<u64> {
     }
 }
 
+/// A constant that may be negative; clang writes those of `DW_AT_bit_offset` as 64 bits without a sign.
 fn signed(value: Value<'_>) -> Option<i64> {
     match value {
-        Value::Unsigned(value) => i64::try_from(value).ok(),
+        Value::Unsigned(value) => Some(value as i64),
         Value::Signed(value) => Some(value),
         _ => None,
     }
+}
+
+/// Whether a type is a signed integer, typedefs looked through.
+fn is_signed(unit: &Unit, id: LocalId) -> bool {
+    let mut id = id;
+    for _ in 0..MAX_ALIASES {
+        let &[_, info, third, ref payload @ ..] = unit.record(id) else { return false };
+        match Kind::from_number(Info(info).kind_number()) {
+            Some(Kind::Typedef) => id = LocalId(third),
+            Some(Kind::Int) => {
+                return payload.first().is_some_and(|&word| word >> 24 & u32::from(INT_SIGNED) != 0);
+            }
+            _ => return false,
+        }
+    }
+    false
 }
 
 /// A number of elements as a `vlen`.

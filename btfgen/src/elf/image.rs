@@ -6,8 +6,8 @@ use std::io;
 use btf::Endian;
 use btf_archive::BuildId;
 
-use super::compressed;
 use super::read_at::ReadAt;
+use super::{compressed, relocate};
 
 /// Word size of an ELF file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +54,14 @@ pub enum ElfError {
         len: u64,
         /// Why not; [`io::ErrorKind::UnexpectedEof`] for a truncated file.
         source: io::Error,
+    },
+    /// A section of an object file that cannot be relocated.
+    #[error("relocating section {section}: {reason}")]
+    Relocation {
+        /// The section's name.
+        section: String,
+        /// What is wrong.
+        reason: String,
     },
     /// A compressed section that cannot be decompressed.
     #[error("section {section}: {reason}")]
@@ -221,12 +229,24 @@ impl<'d> Image<'d> {
         Ok(bytes)
     }
 
-    /// The bytes of a debug section by its name without the leading `.debug_`: `info`, `str`, …; `None` if there is none.
+    /// The bytes of a debug section by its name without the leading `.debug_`: `info`, `str`, …; decompressed, and relocated in
+    /// object files. `None` if there is none.
     pub fn debug_section(&self, name: &str, limit: u64) -> Result<Option<Cow<'d, [u8]>>, ElfError> {
         let section = self
             .section_named(&format!(".debug_{name}"))
             .or_else(|| self.section_named(&format!(".zdebug_{name}")));
-        section.map(|section| self.data_of(section, limit)).transpose()
+        let Some(section) = section else { return Ok(None) };
+        let bytes = self.data_of(section, limit)?;
+        if self.is_relocatable() {
+            relocate::apply(self, &section.name, bytes).map(Some)
+        } else {
+            Ok(Some(bytes))
+        }
+    }
+
+    /// The whole file in memory; of object files only, which are small.
+    pub(super) fn whole_file(&self) -> Result<Cow<'d, [u8]>, ElfError> {
+        read(self.data, "the object file", 0, self.data.len())
     }
 
     /// The GNU build-id, from the note sections.

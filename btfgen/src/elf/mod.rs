@@ -6,6 +6,7 @@
 mod compressed;
 mod image;
 mod read_at;
+mod relocate;
 mod symbols;
 
 pub use image::{Class, ElfError, Image, Section};
