@@ -37,19 +37,21 @@ pub struct Server {
     pub address: String,
     sent: Arc<AtomicU64>,
     requests: Arc<Mutex<Vec<Request>>>,
+    ended: Arc<AtomicUsize>,
 }
 
 impl Server {
     pub fn new(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (sent, requests) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let server = Self { address, sent: Arc::default(), requests: Arc::default(), ended: Arc::default() };
+        let (sent, requests, ended) =
+            (Arc::clone(&server.sent), Arc::clone(&server.requests), Arc::clone(&server.ended));
         let (answer, number) = (Arc::new(answer), AtomicUsize::new(0));
-        let server = Self { address, sent: Arc::clone(&sent), requests: Arc::clone(&requests) };
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (answer, sent, requests) =
-                    (Arc::clone(&answer), Arc::clone(&sent), Arc::clone(&requests));
+                let (answer, sent, requests, ended) =
+                    (answer.clone(), sent.clone(), requests.clone(), ended.clone());
                 let number = number.fetch_add(1, Ordering::Relaxed);
                 std::thread::spawn(move || {
                     let mut stream = stream.unwrap();
@@ -57,6 +59,8 @@ impl Server {
                     requests.lock().unwrap().push(request.clone());
                     // A client that leaves early is not an error here: it is what some tests want.
                     let _ = respond(&mut stream, &request, &answer(&request), &sent);
+                    drop(stream);
+                    ended.fetch_add(1, Ordering::Release);
                 });
             }
         });
@@ -71,6 +75,13 @@ impl Server {
 
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// Waits until no answer is being sent any more.
+    pub fn wait(&self) {
+        while self.ended.load(Ordering::Acquire) < self.requests().len() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 
     /// Bytes of bodies that the kernel took from the server: what the client read, and what waits in socket buffers.
