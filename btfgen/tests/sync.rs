@@ -14,8 +14,9 @@ use std::time::Duration;
 use btf_archive::snapshot::Latest;
 use btf_archive::store::{Archive, KernelDraft, Subject};
 use btf_archive::{Digest, KernelRecord, Key, Provenance, Source, Trust};
-use debian::{Desk, Repository, SUITE, outcome, paths, tool};
+use debian::{Desk, Repository, SUITE, kernel_source, outcome, paths, tool, vmlinux};
 use loopback::Server;
+use object::{Object as _, ObjectSection as _};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -82,7 +83,10 @@ const ALL: [&str; 3] =
 /// nothing but the Release file and changes nothing.
 #[test]
 fn fills_an_archive_once() {
-    let (repository, desk) = (repository(), Desk::new());
+    let (mut repository, desk) = (repository(), Desk::new());
+    repository.modules = 4 << 20;
+    repository.kernel("6.1.0-50-686-pae", "6.1.176-1", "b");
+    repository.publish();
     let (server, keyring, archive) = (repository.serve(), repository.keyring(), desk.path("archive"));
     let first = summary(&mut sync(&desk, &server, &keyring, &archive), 0);
     assert_eq!(first["added"].as_array().unwrap().len(), 3, "{first}");
@@ -99,6 +103,10 @@ fn fills_an_archive_once() {
     let path = "pool/main/l/linux/linux-image-6.1.0-50-686-pae-dbg_6.1.176-1_i386.deb";
     assert_eq!(pae.provenance.url.as_deref(), Some(server.url(&format!("/{path}")).as_str()));
     assert_eq!((pae.provenance.trust, pae.provenance.source), (Trust::SignedIndex, Source::Dwarf));
+    let read =
+        first["added"].as_array().unwrap().iter().find(|added| added["key"] == ALL[2]).unwrap()["read"]
+            .as_u64();
+    assert!(read.unwrap() < 2 << 20, "{first}: reading stops behind vmlinux");
     assert_eq!(pae.build_id.unwrap().to_string(), build_id(&repository.root().join(path)));
 
     let asked = server.requests().len();
@@ -213,14 +221,20 @@ fn bad_packages() {
     let (server, keyring, archive) = (repository.serve(), repository.keyring(), desk.path("archive"));
     repository.kernel("6.1.0-50-686-pae", "6.1.176-1", "a");
     let release = |name: &str| format!("6.1.0-50-{name}");
-    let package = |name: &str, source: &str| {
+    let package = |name: &str, vmlinux: &[u8]| {
         let release = release(name);
-        repository.package(&format!("linux-image-{release}-dbg"), "6.1.176-1", &release, source, "");
+        repository.package(&format!("linux-image-{release}-dbg"), "6.1.176-1", &release, vmlinux);
     };
-    package("taskless", "struct other { int x; } other; void _start(void) { other.x = 1; }\n");
+    package("taskless", &vmlinux(&["struct other { int x; } other; void _start(void) { other.x = 1; }\n"]));
+    package("damaged", &damaged_vmlinux());
     // The package of one kernel with the vmlinux of another.
     let other = "struct task_struct { int x; } t; void _start(void) { t.x = 1; }\n";
-    repository.package("linux-image-6.1.0-50-mislabelled-dbg", "6.1.176-1", "6.1.0-49-686", other, "");
+    repository.package(
+        "linux-image-6.1.0-50-mislabelled-dbg",
+        "6.1.176-1",
+        "6.1.0-49-686",
+        &vmlinux(&[other]),
+    );
     repository.publish();
     // An index may promise what the server does not have.
     fs::remove_file(
@@ -233,7 +247,12 @@ fn bad_packages() {
         let one = all.iter().find(|one| one["key"].as_str().unwrap().ends_with(name)).unwrap();
         (one["kind"].as_str().unwrap().to_owned(), one["reason"].as_str().unwrap().to_owned())
     };
-    assert_eq!(failed["failed"].as_array().unwrap().len(), 3, "{failed}");
+    assert_eq!(failed["failed"].as_array().unwrap().len(), 4, "{failed}");
+    let (kind, why) = reason("damaged");
+    assert!(
+        kind == "lasting" && why.contains("1 of 2 units of its DWARF could not be read"),
+        "{kind}: {why}"
+    );
     let (kind, why) = reason("taskless");
     assert!(kind == "lasting" && why.contains("no struct task_struct"), "{kind}: {why}");
     let (kind, why) = reason("mislabelled");
@@ -259,11 +278,24 @@ fn bad_packages() {
     let again = summary(&mut sync(&desk, &server, &keyring, &archive), 1);
     assert_eq!(
         (again["added"].as_array().unwrap().len(), again["failed"].as_array().unwrap().len()),
-        (1, 2),
+        (1, 3),
         "{again}"
     );
     assert_eq!(packages(&server).len(), asked + 1);
     assert_eq!(keys(&contents(&archive)), [ALL[2]]);
+}
+
+/// A kernel whose second unit of DWARF cannot be read.
+fn damaged_vmlinux() -> Vec<u8> {
+    let mut elf = vmlinux(&[&kernel_source("a"), "struct more { int x; } more;\n"]);
+    let file = object::File::parse(&*elf).unwrap();
+    let (start, _) = file.section_by_name(".debug_info").unwrap().file_range().unwrap();
+    let start = usize::try_from(start).unwrap();
+    let length = u32::from_le_bytes(elf[start..start + 4].try_into().unwrap());
+    // Behind the header (DWARF 5, 12 bytes) of the second unit: the abbreviation of its first entry, to one that there is not.
+    let entry = start + 4 + usize::try_from(length).unwrap() + 12;
+    elf[entry] = 0x7f;
+    elf
 }
 
 /// Check that a package which is not the one that was signed is refused: a whole reading notices every changed byte, and a short one

@@ -30,7 +30,7 @@ pub(crate) struct RepositoryArgs {
     /// Only kernels whose release (uname -r) matches this glob, such as '6.1.*-686-pae'; may be repeated.
     #[arg(long, value_name = "PATTERN", value_parser = Glob::new)]
     kernel: Vec<Glob>,
-    /// Only the newest N releases of each flavour.
+    /// Only the newest N releases of each flavour and source package.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     /// Address of the repository: the directory of dists/ and pool/ [default: from this machine's apt sources]

@@ -136,7 +136,7 @@ fn fill(args: &Args) -> anyhow::Result<ExitCode> {
             State::Missing => missing.push(kernel),
             State::FailedBefore { .. } if args.retry_failed => missing.push(kernel),
             State::FailedBefore { reason } => {
-                summary.failed.push(FailedKernel::new(&kernel, "before", reason))
+                summary.failed.push(FailedKernel::new(&kernel, "before", reason));
             }
             State::Present => summary.present += 1,
             State::Superseded { .. } => summary.superseded += 1,

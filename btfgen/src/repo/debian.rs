@@ -16,7 +16,7 @@ use crate::apt_sources::Address;
 use crate::fetch::{self, public_url};
 
 /// The largest `InRelease` accepted, in bytes; Debian's are below 200 KB.
-const RELEASE_LIMIT: u64 = 16 << 20;
+const RELEASE_LIMIT: u64 = 4 << 20;
 /// The largest compressed index accepted, in bytes; Debian's are below 12 MB.
 const INDEX_LIMIT: u64 = 256 << 20;
 /// The most that an index may expand to, in bytes; Debian's are below 70 MB.

@@ -9,16 +9,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use pgp::composed::{
-    CleartextSignedMessage, Deserializable as _, DetachedSignature, SignedPublicKey, SignedPublicSubKey,
-};
+use pgp::composed::{Deserializable as _, DetachedSignature, SignedPublicKey, SignedPublicSubKey};
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Signature, SignatureType};
 use pgp::types::{KeyDetails, Tag, VerifyingKey};
 
+use super::cleartext;
+
 /// Where Debian's package `debian-archive-keyring` puts its keyring: the newer name first.
 const DEBIAN_KEYRINGS: [&str; 2] =
     ["/usr/share/keyrings/debian-archive-keyring.pgp", "/usr/share/keyrings/debian-archive-keyring.gpg"];
+
+/// Signatures of one file that are looked at. Debian's have three.
+const SIGNATURES: usize = 32;
 
 /// Why a signature was not accepted, or a keyring not read.
 #[derive(Debug, thiserror::Error)]
@@ -102,11 +105,10 @@ impl Keyring {
 
     /// The text of a cleartext-signed message (`InRelease`), exactly as it was signed, and the fingerprint of its signer.
     pub fn verify_inline(&self, message: &[u8], policy: &Policy) -> Result<(String, String), Error> {
-        let unsigned = |error: &dyn std::fmt::Display| Error::Unsigned { reason: error.to_string() };
-        let (message, _) = CleartextSignedMessage::from_armor(message).map_err(|error| unsigned(&error))?;
-        let text = message.signed_text();
-        let signer = self.verify(message.signatures().iter(), text.as_bytes(), policy)?;
-        Ok((text, signer))
+        let message =
+            cleartext::split(message).map_err(|reason| Error::Unsigned { reason: reason.into() })?;
+        let signer = self.verify_detached(message.text.as_bytes(), message.signatures.as_bytes(), policy)?;
+        Ok((message.text, signer))
     }
 
     /// The fingerprint of the signer of `content`, of which `signatures` (`Release.gpg`) is detached.
@@ -118,25 +120,15 @@ impl Keyring {
     ) -> Result<String, Error> {
         let unsigned = |error: pgp::errors::Error| Error::Unsigned { reason: error.to_string() };
         let (signatures, _) = DetachedSignature::from_reader_many(signatures).map_err(unsigned)?;
-        let signatures = signatures.collect::<Result<Vec<_>, _>>().map_err(unsigned)?;
-        self.verify(signatures.iter().map(|detached| &detached.signature), content, policy)
-    }
-
-    fn verify<'s>(
-        &self,
-        signatures: impl Iterator<Item = &'s Signature>,
-        content: &[u8],
-        policy: &Policy,
-    ) -> Result<String, Error> {
         let mut good = None;
         let mut unknown = Vec::new();
-        for signature in signatures {
-            match self.candidates(signature).next() {
-                Some(_) => {
-                    let signer = self.verify_one(signature, content, policy)?;
-                    good.get_or_insert(signer);
-                }
-                None => unknown.extend(signature.issuer_key_id().iter().map(|id| id.to_string())),
+        for signature in signatures.take(SIGNATURES) {
+            let signature = signature.map_err(unsigned)?.signature;
+            if self.candidates(&signature).next().is_some() {
+                let signer = self.verify_one(&signature, content, policy)?;
+                good.get_or_insert(signer);
+            } else {
+                unknown.extend(signature.issuer_key_id().iter().map(ToString::to_string));
             }
         }
         match good {

@@ -2,13 +2,14 @@
 //!
 //! From the signature down, every step checks the next:
 //!
-//! 1. [`keyring`]: the distribution's keys sign the suite's `Release` file;
+//! 1. [`keyring`]: the distribution's keys sign the suite's `Release` file (`cleartext` is the form of `InRelease`);
 //! 2. [`release`]: the `Release` file has the hash of the package index (kept between runs by [`index_cache`]);
 //! 3. [`deb822`]: the index is read as a stream of paragraphs;
 //! 4. [`debian_kernel`]: some of which describe a kernel's debug package, with its hash.
 //!
 //! [`debian`] goes this way.
 
+mod cleartext;
 pub mod deb822;
 pub mod debian;
 pub mod debian_kernel;

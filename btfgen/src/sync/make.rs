@@ -59,8 +59,13 @@ pub(super) fn make(
         let reason = format!("the server's package has {len} bytes, the signed index says {}", package.size);
         return Err(Failure::Passing(reason));
     }
-    let options =
-        package::Options { release: Some(package.release.clone()), threads, whole, ..Default::default() };
+    let options = package::Options {
+        release: Some(package.release.clone()),
+        length: Some(package.size),
+        threads,
+        whole,
+        ..Default::default()
+    };
     let found = package::read(Counted { download, read }, &options).map_err(of_package)?;
     if (&found.identity.package, &found.identity.version) != (&package.package, &package.version) {
         let reason =
@@ -75,12 +80,14 @@ pub(super) fn make(
     let lasting = |reason: String| Failure::Lasting(format!("{}: {reason}", found.path));
     let extracted = vmlinux::extract(&found.vmlinux, vmlinux::From::Auto, threads)
         .map_err(|error| lasting(error.to_string()))?;
-    if !extracted.report.lost.is_empty() {
-        tracing::warn!(
-            "{}: {} DWARF units could not be read and are missing",
-            kernel.key,
-            extracted.report.lost.len()
-        );
+    let lost = extracted.report.lost.len();
+    if let Some(first) = extracted.report.lost.first() {
+        // An archive's answer is final: BTF that lacks types would stand in the way of the whole.
+        let units = extracted.report.units + lost;
+        let (at, why) = (first.offset, &first.reason);
+        let reason =
+            format!("{lost} of {units} units of its DWARF could not be read, the first at {at:#x}: {why}");
+        return Err(lasting(reason));
     }
     match Btf::parse(&extracted.btf) {
         Ok(btf) if vmlinux::is_plausible_kernel(&btf) => {}

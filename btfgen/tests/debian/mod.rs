@@ -2,7 +2,8 @@
 //! own C, with DWARF, a build-id and a `struct task_struct`.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -72,6 +73,40 @@ impl Drop for Gpg {
     }
 }
 
+/// C with what makes a kernel plausible; `member` makes its types differ from other kernels'.
+pub fn kernel_source(member: &str) -> String {
+    format!(
+        "struct list_head {{ struct list_head *next, *prev; }};\n\
+         struct task_struct {{ int pid; char comm[16]; struct list_head tasks; long {member}; }};\n\
+         struct task_struct init_task;\nvoid _start(void) {{ init_task.{member} = 1; }}\n"
+    )
+}
+
+/// The ELF file that gcc makes of these sources, with DWARF and a build-id.
+pub fn vmlinux(sources: &[&str]) -> Vec<u8> {
+    let work = tempfile::tempdir().unwrap();
+    let names: Vec<String> = (0..sources.len()).map(|number| format!("{number}.c")).collect();
+    for (name, source) in names.iter().zip(sources) {
+        fs::write(work.path().join(name), source).unwrap();
+    }
+    tool("gcc", |gcc| {
+        gcc.args([
+            "-g",
+            "-O0",
+            "-static",
+            "-nostdlib",
+            "-fno-pic",
+            "-no-pie",
+            "-Wl,--build-id=sha1",
+            "-o",
+            "vmlinux",
+        ])
+        .args(names)
+        .current_dir(work.path())
+    });
+    fs::read(work.path().join("vmlinux")).unwrap()
+}
+
 /// A repository of one suite, one component and one architecture.
 pub struct Repository {
     dir: TempDir,
@@ -81,6 +116,8 @@ pub struct Repository {
     /// Options of gpg for signing.
     pub signer: Vec<String>,
     pub time: Option<&'static str>,
+    /// Bytes that follow vmlinux in a kernel's package, as modules do.
+    pub modules: usize,
 }
 
 pub const SUITE: &str = "bookworm";
@@ -101,7 +138,7 @@ impl Repository {
             ("Valid-Until", "Thu, 01 Jan 2150 00:00:00 UTC"),
         ];
         let fields = fields.map(|(name, value)| (name, value.to_owned())).into();
-        Self { dir: tempfile::tempdir().unwrap(), gpg, fields, signer: Vec::new(), time: None }
+        Self { dir: tempfile::tempdir().unwrap(), gpg, fields, signer: Vec::new(), time: None, modules: 0 }
     }
 
     pub fn root(&self) -> &Path {
@@ -123,36 +160,28 @@ impl Repository {
 
     /// Adds the debug package of a kernel; `member` makes its types differ from other kernels'.
     pub fn kernel(&self, release: &str, version: &str, member: &str) {
-        let source = format!(
-            "struct list_head {{ struct list_head *next, *prev; }};\n\
-             struct task_struct {{ int pid; char comm[16]; struct list_head tasks; long {member}; }};\n\
-             struct task_struct init_task;\nvoid _start(void) {{ init_task.{member} = 1; }}\n"
+        self.package(
+            &format!("linux-image-{release}-dbg"),
+            version,
+            release,
+            &vmlinux(&[&kernel_source(member)]),
         );
-        self.package(&format!("linux-image-{release}-dbg"), version, release, &source, "");
     }
 
-    /// Adds a package with the ELF file that gcc makes of `source` in vmlinux's place.
-    pub fn package(&self, name: &str, version: &str, release: &str, source: &str, fields: &str) {
+    /// Adds a package with a vmlinux.
+    pub fn package(&self, name: &str, version: &str, release: &str, vmlinux: &[u8]) {
         let work = tempfile::tempdir().unwrap();
-        fs::write(work.path().join("vmlinux.c"), source).unwrap();
         let boot = work.path().join("root/usr/lib/debug/boot");
         fs::create_dir_all(&boot).unwrap();
-        tool("gcc", |gcc| {
-            gcc.args([
-                "-g",
-                "-O0",
-                "-static",
-                "-nostdlib",
-                "-fno-pic",
-                "-no-pie",
-                "-Wl,--build-id=sha1",
-                "vmlinux.c",
-                "-o",
-            ])
-            .arg(boot.join(format!("vmlinux-{release}")))
-            .current_dir(work.path())
-        });
-        self.build(work.path(), name, version, fields);
+        fs::write(boot.join(format!("vmlinux-{release}")), vmlinux).unwrap();
+        if self.modules > 0 {
+            let modules = work.path().join("root/usr/lib/debug/lib/modules");
+            fs::create_dir_all(&modules).unwrap();
+            let mut noise = vec![0; self.modules];
+            File::open("/dev/urandom").unwrap().read_exact(&mut noise).unwrap();
+            fs::write(modules.join("noise.ko"), noise).unwrap();
+        }
+        self.build(work.path(), name, version, "");
     }
 
     /// Adds a package without files, as metapackages are.
