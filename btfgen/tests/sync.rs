@@ -160,6 +160,10 @@ fn plan_changes_nothing() {
     };
     let plan = summary(sync(&desk, &server, &keyring, &archive).arg("--plan"), 0);
     assert_eq!(states(plan), ["missing"; 3]);
+    // A package that two suites carry is one.
+    std::os::unix::fs::symlink(SUITE, repository.root().join("dists/oldstable")).unwrap();
+    let both = summary(sync(&desk, &server, &keyring, &archive).args(["--plan", "--suite", "oldstable"]), 0);
+    assert_eq!(states(both), ["missing"; 3]);
     assert!(!archive.exists());
     summary(sync(&desk, &server, &keyring, &archive).args(["--kernel", "*-50-*"]), 0);
     let asked = packages(&server).len();

@@ -10,7 +10,7 @@ use btfgen::fetch::public_url;
 use btfgen::sync::{Planned, State, plan};
 use serde::Serialize;
 
-use super::repository::{OpenedSuite, RepositoryArgs, exit_code, human_size, network};
+use super::repository::{OpenedSuite, RepositoryArgs, exit_code, human_size, network, print};
 
 /// List the kernels that a repository offers, newest first, and what an archive lacks of them.
 ///
@@ -78,9 +78,10 @@ fn list(args: &Args) -> anyhow::Result<ExitCode> {
     let rows: Vec<Row> =
         planned.into_iter().map(|planned| Row::new(planned, args.archive.is_some())).collect();
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&Listing { suites: &offer.suites, kernels: &rows })?);
+        let listing = Listing { suites: &offer.suites, kernels: &rows };
+        print(&(serde_json::to_string_pretty(&listing)? + "\n"))?;
     } else {
-        print!("{}", table(&rows));
+        print(&table(&rows))?;
     }
     if rows.is_empty() && args.repository.selects() {
         eprintln!("btfgen: none of {} kernels matches {}", offer.total, args.repository.patterns());

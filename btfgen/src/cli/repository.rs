@@ -1,5 +1,6 @@
 //! Which repository: the options that `kernels` and `sync` share, and the way from them to a list of kernels.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -47,7 +48,7 @@ pub(crate) struct RepositoryArgs {
 /// What a repository offers, after selection.
 pub(crate) struct Offer {
     pub(crate) suites: Vec<OpenedSuite>,
-    /// Newest first within each suite and architecture.
+    /// Newest first.
     pub(crate) kernels: Vec<OfferedKernel>,
     /// Kernels before selection.
     pub(crate) total: usize,
@@ -96,6 +97,7 @@ impl RepositoryArgs {
                 signed_by: suite.signer().to_owned(),
             });
         }
+        debian::newest_first(&mut offer.kernels);
         offer.total = offer.kernels.len();
         let patterns: Vec<GlobMatcher> = self.kernel.iter().map(Glob::compile_matcher).collect();
         Selection { patterns, newest: self.limit }.apply(&mut offer.kernels);
@@ -149,6 +151,12 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
         _ => 1,
     };
     ExitCode::from(code)
+}
+
+/// Prints to stdout; a reader that has left is an error like any other, not a panic.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).context("cannot write to standard output")
 }
 
 /// A size for people, in bytes of powers of ten, as package tools print it.

@@ -16,7 +16,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::kernels::{Row, table};
-use super::repository::{RepositoryArgs, exit_code, human_size, network};
+use super::repository::{RepositoryArgs, exit_code, human_size, network, print};
 
 /// Fill an archive with the BTF of a repository's kernels.
 ///
@@ -172,9 +172,10 @@ fn fill(args: &Args) -> anyhow::Result<ExitCode> {
     summary.fetched = client.fetched();
     summary.seconds = start.elapsed().as_secs_f64();
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&summary)?);
+        print(&(serde_json::to_string_pretty(&summary)? + "\n"))?;
     } else {
-        print_summary(&summary);
+        print(&summary.line())?;
+        summary.failed.iter().for_each(FailedKernel::tell);
     }
     Ok(summary.exit_code())
 }
@@ -209,6 +210,19 @@ impl FailedKernel {
     }
 }
 
+impl FailedKernel {
+    /// Says what failed, why, and what to do.
+    fn tell(&self) {
+        let Self { key, package, package_version, kind, reason } = self;
+        let next = match *kind {
+            "passing" => "the next run tries it again",
+            "before" => "failed before and was not tried again; --retry-failed does",
+            _ => "not to be tried again before the package or btfgen changes; --retry-failed does",
+        };
+        eprintln!("btfgen: {key} ({package} {package_version}): {reason}; {next}");
+    }
+}
+
 fn kind(failure: &Failure) -> &'static str {
     match failure {
         Failure::Passing(_) => "passing",
@@ -218,6 +232,23 @@ fn kind(failure: &Failure) -> &'static str {
 }
 
 impl Summary {
+    /// One line for people.
+    fn line(&self) -> String {
+        let mut line = format!(
+            "{} kernels selected: {} added, {} there already",
+            self.selected,
+            self.added.len(),
+            self.present
+        );
+        for (count, what) in [(self.superseded, "superseded"), (self.failed.len(), "failed")] {
+            if count > 0 {
+                line += &format!(", {count} {what}");
+            }
+        }
+        let Self { seconds, snapshot, .. } = self;
+        line + &format!("; {} fetched in {seconds:.1} s; snapshot {snapshot}\n", human_size(self.fetched))
+    }
+
     /// 0 only if nothing failed; 4 if all that failed was refused.
     fn exit_code(&self) -> ExitCode {
         if self.failed.is_empty() {
@@ -238,36 +269,13 @@ fn print_plan(planned: Vec<Planned>, json: bool) -> anyhow::Result<ExitCode> {
         .collect();
     let rows: Vec<Row> = planned.into_iter().map(|planned| Row::new(planned, true)).collect();
     if json {
-        println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "kernels": rows }))?);
+        print(&(serde_json::to_string_pretty(&serde_json::json!({ "kernels": rows }))? + "\n"))?;
     } else {
-        print!("{}", table(&rows));
         let size = human_size(missing.iter().sum());
-        println!("{} of {} kernels to do, from packages of {size}", missing.len(), rows.len());
+        let (todo, all) = (missing.len(), rows.len());
+        print(&format!("{}{todo} of {all} kernels to do, from packages of {size}\n", table(&rows)))?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn print_summary(summary: &Summary) {
-    let Summary { selected, added, present, superseded, failed, fetched, seconds, snapshot } = summary;
-    print!("{selected} kernels selected: {} added, {present} there already", added.len());
-    if *superseded > 0 {
-        print!(", {superseded} superseded");
-    }
-    if !failed.is_empty() {
-        print!(", {} failed", failed.len());
-    }
-    println!("; {} fetched in {seconds:.1} s; snapshot {snapshot}", human_size(*fetched));
-    for failed in failed {
-        let again = match failed.kind {
-            "passing" => "the next run tries it again",
-            "before" => "not tried again; --retry-failed does",
-            _ => "not to be tried again before the package or btfgen changes; --retry-failed does",
-        };
-        eprintln!(
-            "btfgen: {} ({} {}): {}; {again}",
-            failed.key, failed.package, failed.package_version, failed.reason
-        );
-    }
 }
 
 /// One bar per kernel at work and one for all, on a terminal; else a line per kernel.
@@ -320,16 +328,18 @@ impl Observer for Progress {
         if self.lines {
             let seconds = done.took.as_secs_f64();
             let key = &done.kernel.key;
-            match &done.outcome {
-                Ok(record) => println!(
-                    "{key}: {} of BTF from {} ({} stored), {} fetched, {seconds:.1} s",
+            let line = match &done.outcome {
+                Ok(record) => format!(
+                    "{key}: {} of BTF from {} ({} stored), {} read, {seconds:.1} s\n",
                     human_size(record.raw_size),
                     record.provenance.source,
                     human_size(record.zst_size),
                     human_size(done.read),
                 ),
-                Err(failure) => println!("{key}: failed: {}", failure.reason()),
-            }
+                Err(failure) => format!("{key}: failed: {}\n", failure.reason()),
+            };
+            // A reader that has left is no reason to stop: the archive is what counts.
+            let _ = print(&line);
         }
     }
 }

@@ -366,13 +366,19 @@ impl Index<'_> {
             let Some(package) = debian_kernel::debug_package(&paragraph) else { continue };
             kernels.push(suite.offered(package, &arch, &url)?);
         }
-        kernels.sort_by(|left, right| {
-            debian_kernel::compare_versions(&right.package.version, &left.package.version)
-                .then_with(|| left.package.release.cmp(&right.package.release))
-                .then_with(|| right.package.size.cmp(&left.package.size))
-        });
+        newest_first(&mut kernels);
         Ok(kernels)
     }
+}
+
+/// Sorts by the package's version, the newest first.
+pub fn newest_first(kernels: &mut [OfferedKernel]) {
+    kernels.sort_by(|left, right| {
+        debian_kernel::compare_versions(&right.package.version, &left.package.version)
+            .then_with(|| left.key.cmp(&right.key))
+            // The signed and the unsigned package of one kernel, of which one may be a shell.
+            .then_with(|| right.package.size.cmp(&left.package.size))
+    });
 }
 
 /// An index's extension, and how it is decompressed.
