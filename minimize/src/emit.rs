@@ -53,12 +53,6 @@ fn strip(kind: Kind, parts: &Parts, record: &mut Vec<u32>) {
             record[1] &= !VLEN;
             return;
         }
-        Kind::Ptr => {
-            if !parts.pointee {
-                record[2] = 0;
-            }
-            return;
-        }
         Kind::FuncProto => {
             // Nobody asks for the names of parameters.
             record[HEADER_WORDS..].iter_mut().step_by(2).for_each(|name| *name = 0);

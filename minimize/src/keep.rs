@@ -10,7 +10,8 @@ use crate::trace::Event;
 /// The size of pointers that loaders assume when no type `long` tells it.
 const DEFAULT_POINTER_SIZE: u32 = 8;
 
-/// The types kept, with their parts. What a kept record refers to is kept too, except what pointers point to and members that nobody asked for.
+/// The types kept, with their parts. What a kept record refers to is kept too, except what pointers point to (then they point to void) and members that nobody
+/// asked for.
 #[derive(Debug)]
 pub(crate) struct Keep {
     types: HashMap<TypeId, Parts, foldhash::fast::FixedState>,
@@ -21,8 +22,6 @@ pub(crate) struct Keep {
 /// What is kept of one type beyond its own record.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
-    /// For a pointer: what it points to.
-    pub(crate) pointee: bool,
     /// For a struct, union or enum: its members or enumerators.
     pub(crate) elements: Indices,
     /// So many elements at least.
@@ -67,8 +66,8 @@ impl Keep {
                     *at_least = count.max(*at_least);
                 }
                 Event::Pointee(id) => {
-                    self.parts(kernel, id)?.pointee = true;
-                    self.keep_reference(kernel, kernel.btf().ty(id)?.target().unwrap_or_default())?;
+                    let pointee = kernel.btf().ty(id)?.target().unwrap_or_default();
+                    self.keep_reference(kernel, pointee)?;
                 }
                 Event::PointerSize => self.pointer_size = true,
             }
@@ -128,9 +127,8 @@ impl Keep {
 
     /// How much is kept; grows with everything that is added.
     pub(crate) fn weight(&self) -> usize {
-        let parts = |parts: &Parts| {
-            parts.elements.len() + parts.not_last.len() + parts.at_least as usize + usize::from(parts.pointee)
-        };
+        let parts =
+            |parts: &Parts| parts.elements.len() + parts.not_last.len() + parts.at_least as usize;
         self.types.len() + self.types.values().map(parts).sum::<usize>() + usize::from(self.pointer_size)
     }
 
