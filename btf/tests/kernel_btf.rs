@@ -23,11 +23,7 @@ fn rebuild_both_byte_orders() {
     let original = kernel_btf();
     let big = rebuild(&original, Endian::Big);
     let little = rebuild(&big, Endian::Little);
-    let (a, b, c) = (
-        Btf::parse(&original).unwrap(),
-        Btf::parse(&big).unwrap(),
-        Btf::parse(&little).unwrap(),
-    );
+    let (a, b, c) = (Btf::parse(&original).unwrap(), Btf::parse(&big).unwrap(), Btf::parse(&little).unwrap());
     assert_eq!(b.endian(), Endian::Big);
     assert_eq!(a.type_count(), b.type_count());
     assert!(a.type_count() > 10_000);

@@ -127,8 +127,7 @@ impl Keep {
 
     /// How much is kept; grows with everything that is added.
     pub(crate) fn weight(&self) -> usize {
-        let parts =
-            |parts: &Parts| parts.elements.len() + parts.not_last.len() + parts.at_least as usize;
+        let parts = |parts: &Parts| parts.elements.len() + parts.not_last.len() + parts.at_least as usize;
         self.types.len() + self.types.values().map(parts).sum::<usize>() + usize::from(self.pointer_size)
     }
 

@@ -75,8 +75,10 @@ impl<'a> Object<'a> {
         if btf.endian() != ext.endian {
             return Err(Error::Ext { offset: 0, reason: "the byte order differs from that of .BTF".into() });
         }
-        let sections: HashMap<_, _, FixedHash> =
-            file.sections().filter_map(|section| Some((section.name_bytes().ok()?, section.index()))).collect();
+        let sections: HashMap<_, _, FixedHash> = file
+            .sections()
+            .filter_map(|section| Some((section.name_bytes().ok()?, section.index())))
+            .collect();
         Self::prepare(btf, ext, |name| {
             let section = file.section_by_index(*sections.get(name)?).ok()?;
             section.data().ok()
@@ -84,11 +86,7 @@ impl<'a> Object<'a> {
     }
 
     /// Understands the relocations; `code` gives the instructions of an ELF section.
-    fn prepare(
-        btf: Btf<'a>,
-        ext: Ext<'a>,
-        code: impl Fn(&[u8]) -> Option<&'a [u8]>,
-    ) -> Result<Object<'a>> {
+    fn prepare(btf: Btf<'a>, ext: Ext<'a>, code: impl Fn(&[u8]) -> Option<&'a [u8]>) -> Result<Object<'a>> {
         let types = types(&btf);
         let mut relocations = Vec::new();
         let mut spec_of = Vec::new();
@@ -106,32 +104,36 @@ impl<'a> Object<'a> {
                 let relocation = Relocation {
                     section,
                     instruction_offset,
-                    is_memory_access: code.get(instruction_offset as usize).is_none_or(|&opcode| accesses_memory(opcode)),
+                    is_memory_access: code
+                        .get(instruction_offset as usize)
+                        .is_none_or(|&opcode| accesses_memory(opcode)),
                     root: TypeId(root),
                     access: btf.string(btf::StrOffset(access))?,
                     kind_number: kind,
                 };
-                let spec = *known_specs.entry((root, access, kind, relocation.is_memory_access)).or_insert_with(|| {
-                    let spec = Spec::parse(types, &relocation);
-                    let place = spec.as_ref().ok().and_then(|spec| {
-                        let kind = types.get(spec.root).ok()?.kind()?;
-                        let fresh =
-                            Root { name: spec.root_name, kind, specs: Vec::new(), sequence: Vec::new() };
-                        if spec.kind == RelocationKind::TypeIdLocal {
-                            return None;
-                        }
-                        let root = *known_roots.entry(spec.root).or_insert_with(|| {
-                            roots.push(fresh);
-                            roots.len() as u32 - 1
+                let spec = *known_specs
+                    .entry((root, access, kind, relocation.is_memory_access))
+                    .or_insert_with(|| {
+                        let spec = Spec::parse(types, &relocation);
+                        let place = spec.as_ref().ok().and_then(|spec| {
+                            let kind = types.get(spec.root).ok()?.kind()?;
+                            let fresh =
+                                Root { name: spec.root_name, kind, specs: Vec::new(), sequence: Vec::new() };
+                            if spec.kind == RelocationKind::TypeIdLocal {
+                                return None;
+                            }
+                            let root = *known_roots.entry(spec.root).or_insert_with(|| {
+                                roots.push(fresh);
+                                roots.len() as u32 - 1
+                            });
+                            let members = &mut roots[root as usize].specs;
+                            members.push(specs.len() as u32);
+                            Some((root, members.len() as u32 - 1))
                         });
-                        let members = &mut roots[root as usize].specs;
-                        members.push(specs.len() as u32);
-                        Some((root, members.len() as u32 - 1))
+                        root_of_spec.push(place);
+                        specs.push(spec);
+                        specs.len() as u32 - 1
                     });
-                    root_of_spec.push(place);
-                    specs.push(spec);
-                    specs.len() as u32 - 1
-                });
                 if let Some((root, position)) = root_of_spec[spec as usize] {
                     roots[root as usize].sequence.push((index, position));
                 }

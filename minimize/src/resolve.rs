@@ -332,9 +332,8 @@ impl<'l, T: Trace> Matcher<'_, 'l, '_, T> {
             return Ok(Some(Match { bit_offset, value: 1, access: None }));
         };
         let field = fields::measure(self.target, spec.kind, landing, spec.endian)?;
-        let access = spec
-            .with_access
-            .then(|| Access { size: field.load, adjustable: adjustable(&local, &field) });
+        let access =
+            spec.with_access.then(|| Access { size: field.load, adjustable: adjustable(&local, &field) });
         if field.of_pointer && (access.is_some() || spec.kind != RelocationKind::FieldByteOffset) {
             self.trace.note(Event::PointerSize);
         }

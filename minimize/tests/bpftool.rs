@@ -30,7 +30,12 @@ fn never_larger() {
         let output = run("bpftool", &[&"gen", &"min_core_btf", &KERNEL, &theirs, &path]);
         if output.status.success() {
             let theirs = fs::read(&theirs).unwrap();
-            assert!(ours.btf.len() <= theirs.len(), "{sample}: {} bytes, bpftool {}", ours.btf.len(), theirs.len());
+            assert!(
+                ours.btf.len() <= theirs.len(),
+                "{sample}: {} bytes, bpftool {}",
+                ours.btf.len(),
+                theirs.len()
+            );
             compared += 1;
         }
     }

@@ -128,7 +128,8 @@ fn exponential_types() {
     let int = builder.int(b"int", 4, btf::Int { encoding: 1, bit_offset: 0, bits: 32 });
     let mut inner = int;
     for level in 0..50 {
-        let members = [0, 1].map(|_| Member { name: btf::StrOffset(0), ty: inner, bit_offset: 0, bit_width: 0 });
+        let members =
+            [0, 1].map(|_| Member { name: btf::StrOffset(0), ty: inner, bit_offset: 0, bit_width: 0 });
         let name: &[u8] = if level == 49 { b"s" } else { b"" };
         inner = builder.composite(Kind::Struct, name, 4, &members).unwrap();
     }

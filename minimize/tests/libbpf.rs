@@ -56,7 +56,9 @@ fn random_relocations() {
     }
     let jobs: Vec<_> = cases
         .iter()
-        .flat_map(|case| [true, false].map(|alone| [&case.whole, &case.small].map(|btf| (alone, &**btf, &*case.object))))
+        .flat_map(|case| {
+            [true, false].map(|alone| [&case.whole, &case.small].map(|btf| (alone, &**btf, &*case.object)))
+        })
         .flatten()
         .collect();
     let answers = libbpf.relocate(&jobs);
@@ -157,7 +159,8 @@ fn patched(
     if !access.adjustable {
         return poison();
     }
-    let code = if access.size == size { code(size).unwrap_or("61") } else { code(size).and(code(access.size))? };
+    let code =
+        if access.size == size { code(size).unwrap_or("61") } else { code(size).and(code(access.size))? };
     Some(format!("{code}10{:02x}{:02x}00000000", value as u8, value as u16 >> 8))
 }
 

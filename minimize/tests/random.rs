@@ -34,7 +34,9 @@ impl Case {
 
     /// Fails with the first difference and everything that it is about.
     fn compare(&self, found: &[Answer], expected: &[Answer], what: &str) -> TestCaseResult {
-        let Some(at) = (0..expected.len()).find(|&at| found.get(at) != Some(&expected[at])) else { return Ok(()) };
+        let Some(at) = (0..expected.len()).find(|&at| found.get(at) != Some(&expected[at])) else {
+            return Ok(());
+        };
         let list = |world: &World| {
             let types = world.types.iter().enumerate();
             types.map(|(id, ty)| format!("  {id} {:?} {:?}\n", ty.name, ty.shape)).collect::<String>()
@@ -92,9 +94,14 @@ fn check(case: &Case, orders: &[Vec<usize>]) -> TestCaseResult {
                 *id = minimized.types[*id as usize - 1].0.into();
             }
         }
-        let of_error = whole.iter().position(|answer| *answer == Answer::Error).map_or(whole.len(), |at| at + 1);
+        let of_error =
+            whole.iter().position(|answer| *answer == Answer::Error).map_or(whole.len(), |at| at + 1);
         // A loader gives up at the first error.
-        case.compare(&minimal[..of_error], &whole[..of_error], &format!("minimised, in the order {order:?}"))?;
+        case.compare(
+            &minimal[..of_error],
+            &whole[..of_error],
+            &format!("minimised, in the order {order:?}"),
+        )?;
     }
     Ok(())
 }

@@ -120,10 +120,8 @@ fn typedefs_of_forward_declarations_and_tags() {
 /// Check that the first relocation's candidates do not decide for programs that are loaded without it.
 #[test]
 fn candidates_in_any_order() {
-    let kernel = world(&[
-        ("s", structure(&[("a", INT), ("b", INT)])),
-        ("s", structure(&[("a", INT), ("c", INT)])),
-    ]);
+    let kernel =
+        world(&[("s", structure(&[("a", INT), ("b", INT)])), ("s", structure(&[("a", INT), ("c", INT)]))]);
     let object = world(&[("s", structure(&[("a", INT), ("b", INT), ("c", INT)]))]);
     let field = |index| relo(2, &[0, index], BYTE_OFF);
     let answers = sound(&kernel, &object, &[field(0), field(1), field(2)]).1;
@@ -240,7 +238,8 @@ fn typedefs_are_looked_through() {
     types.push(("d", typedef(many)));
     let kernel = world(&types);
     let object = world(&[("s", structure(&[("few", INT), ("many", INT)])), ("d", typedef(INT))]);
-    let (minimized, answers) = sound(&kernel, &object, &[relo(2, &[0, 0], BYTE_OFF), relo(2, &[0, 1], BYTE_OFF)]);
+    let (minimized, answers) =
+        sound(&kernel, &object, &[relo(2, &[0, 0], BYTE_OFF), relo(2, &[0, 1], BYTE_OFF)]);
     assert_eq!(answers, [Answer::Value(0, None), Answer::Value(8, None)]);
     assert_eq!(minimized.types.len(), 2);
     assert_eq!(sound(&kernel, &object, &[relo(3, &[0], TYPE_SIZE)]).1, [Answer::Error]);
@@ -268,10 +267,8 @@ fn cycles_end() {
 /// Check that the answers do not depend on which other objects are minimised for, and that the same input gives the same bytes.
 #[test]
 fn several_objects() {
-    let kernel = world(&[
-        ("s", structure(&[("a", INT), ("b", INT)])),
-        ("s", structure(&[("a", INT), ("c", INT)])),
-    ]);
+    let kernel =
+        world(&[("s", structure(&[("a", INT), ("b", INT)])), ("s", structure(&[("a", INT), ("c", INT)]))]);
     let data = kernel.encode(Endian::Little);
     let kernel = Kernel::open(&data).unwrap();
     let object = world(&[("s", structure(&[("a", INT), ("b", INT), ("c", INT)]))]);

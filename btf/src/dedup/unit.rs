@@ -143,7 +143,7 @@ impl Unit {
     }
 
     /// Puts the unit's types into the pool. With `keep_edges` the unit's own graph is kept too, as a unit needs in which one
-    /// name has several definitions (see [`super::Finish`]). Afterwards only [`Self::handle`] and [`Self::clear`] make sense.
+    /// name has several definitions (see [`Pool::units_needing_edges`]). Afterwards only [`Self::handle`] and [`Self::clear`] make sense.
     pub fn intern(&mut self, pool: &Pool, keep_edges: bool) -> UnitTypes {
         let edges = keep_edges.then(|| self.edges());
         let count = self.nodes.len();

@@ -58,7 +58,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     // kept because reading a 600 MB vmlinux into memory instead would double the peak memory.
     #[allow(unsafe_code)]
     let data = unsafe { memmap2::Mmap::map(&file) }.with_context(|| format!("{name}: cannot be mapped"))?;
-    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, |n| n.get());
+    let threads =
+        args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, std::num::NonZero::get);
     let extracted = vmlinux::extract(&data, args.from.into(), threads).with_context(|| name.clone())?;
     super::output::write(&args.output, &extracted.btf)?;
     Ok(super::output::report(

@@ -231,7 +231,7 @@ pub(crate) fn size_of(unit: &Unit, id: LocalId, address_size: u8) -> Option<u64>
                 id = LocalId(element);
             }
             Kind::Typedef | Kind::Const | Kind::Volatile | Kind::Restrict | Kind::TypeTag => {
-                id = LocalId(third)
+                id = LocalId(third);
             }
             kind if kind.is_sized() => return factor.checked_mul(third.into()),
             _ => return None,

@@ -154,13 +154,7 @@ fn chain(error: &reqwest::Error) -> String {
 
 /// `url` as it may be shown and recorded: without user name, password, query and fragment.
 pub fn public_url(url: &Url) -> String {
-    let mut url = url.clone();
-    // Both fail only for URLs that cannot have credentials.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.set_query(None);
-    url.set_fragment(None);
-    url.into()
+    btf_archive::Provenance::public_url(url.as_str())
 }
 
 /// An HTTP client; clones share connections and the count of bytes.

@@ -118,12 +118,13 @@ impl<R: BufRead> XzReader<R> {
         self.wanted = offset;
     }
 
-    /// Reads packed blocks and starts decoding them, until enough are under way.
+    /// Reads packed blocks and starts decoding them, until enough are under way: one more than there are threads, since the
+    /// first of them is soon decoded, and the caller is busy with it while the others go on.
     fn read_ahead(&mut self) -> io::Result<()> {
         if matches!(self.state, State::Beginning) {
             self.read_stream_header()?;
         }
-        while matches!(self.state, State::Between) && self.queue.len() < self.threads.max(1) {
+        while matches!(self.state, State::Between) && self.queue.len() <= self.threads {
             let Some(block) = self.read_block_header()? else {
                 self.state = State::End;
                 return self.check_index();

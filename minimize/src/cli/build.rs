@@ -8,7 +8,7 @@ use btf_minimize::{Minimized, Object, minimize};
 use serde::Serialize;
 
 use super::files;
-use super::telling::{Told, locate};
+use super::telling::{Told, locate, plural};
 
 /// Keep of a kernel's BTF what BPF objects need
 ///
@@ -96,14 +96,10 @@ pub(crate) fn build(
         serde_json::to_writer_pretty(&mut out, &report)?;
         writeln!(out)?;
     } else if written {
-        let relocations: usize = reports.iter().map(|report| report.relocations).sum();
-        let count = reports.len();
-        let plural = if count == 1 { "object" } else { "objects" };
-        writeln!(
-            out,
-            "{}: {bytes} bytes, {types} types, for {relocations} relocations of {count} {plural}",
-            output.display()
-        )?;
+        let relocations = plural(reports.iter().map(|report| report.relocations).sum(), "relocation");
+        let (bytes, types) = (plural(bytes, "byte"), plural(types, "type"));
+        let objects = plural(reports.len(), "object");
+        writeln!(out, "{}: {bytes}, {types}, for {relocations} of {objects}", output.display())?;
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -9,7 +9,7 @@ use btf_minimize::{Object, resolve};
 use serde::Serialize;
 
 use super::files;
-use super::telling::{Answer, Told};
+use super::telling::{Answer, Told, plural};
 
 /// List the relocations of BPF objects
 ///
@@ -66,8 +66,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// Prints one object's relocations as a table, with a heading for each section.
 fn print(out: &mut impl Write, listing: &Listing<'_>) -> io::Result<()> {
     let relocations = &listing.relocations;
-    let plural = if relocations.len() == 1 { "relocation" } else { "relocations" };
-    writeln!(out, "{}: {} {plural}", listing.object.display(), relocations.len())?;
+    writeln!(out, "{}: {}", listing.object.display(), plural(relocations.len(), "relocation"))?;
     let width = |column: fn(&Told) -> usize| relocations.iter().map(column).max().unwrap_or(0);
     let place = |told: &Told| match (&told.function, told.short_source()) {
         (Some(function), "") => function.clone(),
@@ -84,10 +83,11 @@ fn print(out: &mut impl Write, listing: &Listing<'_>) -> io::Result<()> {
             section = Some(&told.section);
         }
         let Told { instruction, kind, what, access, .. } = told;
-        let mut line = format!(
-            "    {instruction:>5}  {:places$}  {kind:kinds$}  {what:whats$}  {access:accesses$}",
-            place(told)
-        );
+        let mut line = format!("    {instruction:>5}");
+        if places > 0 {
+            line += &format!("  {:places$}", place(told));
+        }
+        line += &format!("  {kind:kinds$}  {what:whats$}  {access:accesses$}");
         if let Some(answer) = &told.answer {
             line += &format!("  {answer}");
         }

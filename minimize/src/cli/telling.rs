@@ -100,3 +100,8 @@ pub(crate) fn locate(path: &Path, told: &Told) -> String {
         path.display()
     )
 }
+
+/// A number of things.
+pub(crate) fn plural(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}

@@ -41,7 +41,10 @@ pub(crate) fn samples() -> PathBuf {
 pub(crate) fn compile(name: &str, target: &str, folder: &Path) -> PathBuf {
     let object = folder.join(format!("{name}.{target}.o"));
     let source = samples().join(format!("{name}.bpf.c"));
-    succeed("clang", &[&"-target", &target, &"-g", &"-O2", &"-Wall", &"-Werror", &"-c", &source, &"-o", &object]);
+    succeed(
+        "clang",
+        &[&"-target", &target, &"-g", &"-O2", &"-Wall", &"-Werror", &"-c", &source, &"-o", &object],
+    );
     object
 }
 

@@ -125,7 +125,10 @@ fn random_type(choices: &mut Choices<'_>, world: &World, last: usize) -> Ty {
         10 => {
             let bit_offset = if choices.one_in(6) { 1 } else { 0 };
             let size = choices.pick(&[4, 8, 1, 2]);
-            (choices.pick(&["int", "long", "char", "a"]), Shape::Int { size, signed: choices.one_in(2), bit_offset })
+            (
+                choices.pick(&["int", "long", "char", "a"]),
+                Shape::Int { size, signed: choices.one_in(2), bit_offset },
+            )
         }
         11 => {
             let count = choices.below(3);
@@ -145,7 +148,11 @@ pub(crate) fn object(choices: &mut Choices<'_>, kernel: &World) -> World {
     let mut world = kernel.clone();
     for _ in 0..choices.below(8) {
         let at = 1 + choices.below(world.types.len() - 1);
-        let names = if matches!(world.types[at].shape, Shape::Enum { .. }) { &TYPE_NAMES[..] } else { &TYPE_NAMES[..6] };
+        let names = if matches!(world.types[at].shape, Shape::Enum { .. }) {
+            &TYPE_NAMES[..]
+        } else {
+            &TYPE_NAMES[..6]
+        };
         let other = choices.below(at);
         let Ty { name, shape } = &mut world.types[at];
         match shape {
@@ -185,7 +192,8 @@ pub(crate) fn object(choices: &mut Choices<'_>, kernel: &World) -> World {
 /// A relocation about the object's types: most make sense.
 pub(crate) fn relocation(choices: &mut Choices<'_>, object: &World) -> Relo {
     let named: Vec<_> = (1..object.types.len()).filter(|&id| !object.types[id].name.is_empty()).collect();
-    let root = if choices.one_in(20) { 1 + choices.below(object.types.len() - 1) } else { choices.pick(&named) };
+    let root =
+        if choices.one_in(20) { 1 + choices.below(object.types.len() - 1) } else { choices.pick(&named) };
     let inside = object.skip(root);
     let mut access = vec![0];
     let kind = match object.shape(inside) {

@@ -24,16 +24,39 @@ pub(crate) struct Ty {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Shape {
     Void,
-    Int { size: u32, signed: bool, bit_offset: u8 },
-    Float { size: u32 },
+    Int {
+        size: u32,
+        signed: bool,
+        bit_offset: u8,
+    },
+    Float {
+        size: u32,
+    },
     Ptr(usize),
     /// Typedefs and qualifiers.
     Alias(Kind, usize),
-    Array { element: usize, index: usize, len: u32 },
-    Composite { union: bool, size: u32, members: Vec<Field> },
-    Enum { size: u32, signed: bool, values: Vec<(String, i64)> },
-    Fwd { union: bool },
-    Proto { result: usize, params: Vec<usize> },
+    Array {
+        element: usize,
+        index: usize,
+        len: u32,
+    },
+    Composite {
+        union: bool,
+        size: u32,
+        members: Vec<Field>,
+    },
+    Enum {
+        size: u32,
+        signed: bool,
+        values: Vec<(String, i64)>,
+    },
+    Fwd {
+        union: bool,
+    },
+    Proto {
+        result: usize,
+        params: Vec<usize>,
+    },
     Other(Kind),
 }
 
@@ -80,7 +103,10 @@ impl World {
                 Shape::Enum { size, signed, values } => {
                     let values: Vec<_> = values
                         .iter()
-                        .map(|(name, value)| Enumerator { name: builder.string(name.as_bytes()), value: *value })
+                        .map(|(name, value)| Enumerator {
+                            name: builder.string(name.as_bytes()),
+                            value: *value,
+                        })
                         .collect();
                     builder.enumeration(name, *size, *signed, &values).unwrap()
                 }

@@ -153,7 +153,10 @@ impl Rules<'_> {
                 Err(()) => return Answer::Error,
                 Ok(None) => {}
                 Ok(Some(hit)) => {
-                    if hits.first().is_some_and(|(_, first)| (first.bits, first.value) != (hit.bits, hit.value)) {
+                    if hits
+                        .first()
+                        .is_some_and(|(_, first)| (first.bits, first.value) != (hit.bits, hit.value))
+                    {
                         return Answer::Error;
                     }
                     hits.push((candidate, hit));
@@ -325,7 +328,14 @@ impl Rules<'_> {
         Ok(last.map(|last| (bits, last)))
     }
 
-    fn search(&self, name: &str, wanted: usize, id: usize, bits: &mut u32, depth: &mut usize) -> Result<Search, ()> {
+    fn search(
+        &self,
+        name: &str,
+        wanted: usize,
+        id: usize,
+        bits: &mut u32,
+        depth: &mut usize,
+    ) -> Result<Search, ()> {
         let mut polluted = false;
         let Some(members) = members(self.target, id) else { return Ok(Search::Nothing) };
         for (index, member) in members.iter().enumerate() {
@@ -362,7 +372,9 @@ impl Rules<'_> {
             (Shape::Fwd { .. }, Shape::Fwd { .. }) | (Shape::Enum { .. }, Shape::Enum { .. }) => {
                 names.0.is_empty() || names.1.is_empty() || essential(names.0) == essential(names.1)
             }
-            (Shape::Int { bit_offset: one, .. }, Shape::Int { bit_offset: other, .. }) => *one == 0 && *other == 0,
+            (Shape::Int { bit_offset: one, .. }, Shape::Int { bit_offset: other, .. }) => {
+                *one == 0 && *other == 0
+            }
             (Shape::Array { element: one, .. }, Shape::Array { element: other, .. }) => {
                 self.field_compatible(*one, *other)
             }
@@ -537,7 +549,10 @@ impl Rules<'_> {
             4 if self.endian == Endian::Little => {
                 64u32.wrapping_sub(bits.wrapping_add(width).wrapping_sub(offset.wrapping_mul(8)))
             }
-            4 => 8u32.wrapping_sub(size).wrapping_mul(8).wrapping_add(bits.wrapping_sub(offset.wrapping_mul(8))),
+            4 => 8u32
+                .wrapping_sub(size)
+                .wrapping_mul(8)
+                .wrapping_add(bits.wrapping_sub(offset.wrapping_mul(8))),
             5 => 64u32.wrapping_sub(width),
             _ => return Err(()),
         };
