@@ -185,6 +185,9 @@ fn is_root(record: &[u32]) -> bool {
     kind.is_some_and(|kind| kind.is_composite() || kind.is_any_enum())
 }
 
+/// In place of a key: a unit has several definitions of a symbol, so that a declaration does not tell which it means.
+const SEVERAL: u32 = u32::MAX;
+
 /// Contextual records of units.
 #[derive(Default)]
 struct Nodes {
@@ -192,7 +195,7 @@ struct Nodes {
     targets: Vec<Vec<u32>>,
     /// By unit, and by dense record number or, in units that keep their edges, by local id.
     by_key: FastMap<(u32, u32), u32>,
-    /// What defines a contextual symbol in a unit, as the second part of a key of `by_key`.
+    /// What defines a contextual symbol in a unit, as the second part of a key of `by_key`, or [`SEVERAL`].
     definitions: FastMap<(u32, GlobalRef), u32>,
     keys: Vec<(u32, u32)>,
 }
@@ -219,7 +222,8 @@ impl Nodes {
                 let key = if types.edges.is_some() { slot as u32 + 1 } else { dense as u32 };
                 nodes.add(unit, key, dense as u32);
                 if let Some((symbol, false)) = defined_by(pool.record(dense)) {
-                    nodes.definitions.entry((unit, symbol)).or_insert(key);
+                    let several = |known: &mut u32| *known = if *known == key { key } else { SEVERAL };
+                    nodes.definitions.entry((unit, symbol)).and_modify(several).or_insert(key);
                 }
             }
         }
@@ -283,8 +287,8 @@ impl Nodes {
         }
         if reference.is_symbol() {
             return match self.definitions.get(&(unit, reference)) {
-                Some(&key) => self.add(unit, key, key),
-                None => DECLARED,
+                Some(&key) if key != SEVERAL => self.add(unit, key, key),
+                _ => DECLARED,
             };
         }
         let dense = pool.dense(reference);

@@ -1,0 +1,342 @@
+//! Deduplication: what must become one, what must not, and that the order of types does not matter.
+
+use btf::dedup::dedup;
+use btf::{Array, Btf, Builder, Endian, Int, Kind, Member, Param, SectionVar, TypeId};
+use proptest::prelude::*;
+
+fn blob(builder: &Builder) -> Vec<u8> {
+    builder.finish(Endian::Little).unwrap()
+}
+
+fn deduplicated(data: &[u8]) -> Vec<u8> {
+    let made = blob(&dedup(&Btf::parse(data).unwrap()).unwrap());
+    btf::validate(&Btf::parse(&made).unwrap(), &Default::default()).unwrap();
+    made
+}
+
+/// How many types of this kind and name there are.
+fn count(data: &[u8], kind: Kind, name: &str) -> usize {
+    let btf = Btf::parse(data).unwrap();
+    btf.types().flatten().filter(|ty| ty.kind() == kind && btf.name(ty).unwrap() == name).count()
+}
+
+fn assert_same(a: &[u8], b: &[u8]) {
+    let (a, b) = (Btf::parse(a).unwrap(), Btf::parse(b).unwrap());
+    let comparison = btf::compare(&a, &b).unwrap();
+    assert!(comparison.is_equal(), "{comparison}");
+    assert_eq!(a.type_count(), b.type_count());
+}
+
+fn int(builder: &mut Builder) -> TypeId {
+    builder.int(b"int", 4, Int { encoding: 1, bit_offset: 0, bits: 32 })
+}
+
+fn strukt(builder: &mut Builder, name: &str, size: u32, members: &[(&str, TypeId, u32)]) -> TypeId {
+    let members: Vec<Member> = members
+        .iter()
+        .map(|&(name, ty, bytes)| Member {
+            name: builder.string(name.as_bytes()),
+            ty,
+            bit_offset: bytes * 8,
+            bit_width: 0,
+        })
+        .collect();
+    builder.composite(Kind::Struct, name.as_bytes(), size, &members).unwrap()
+}
+
+/// Copies all types of `data` behind those of `builder`, as the units of a linked object follow each other.
+fn append(builder: &mut Builder, data: &[u8]) {
+    let btf = Btf::parse(data).unwrap();
+    let shift = builder.next_id().0 - 1;
+    for ty in btf.types() {
+        builder.add_copy(&btf, &ty.unwrap(), |id| TypeId(id.0 + shift)).unwrap();
+    }
+}
+
+/// Check that the running kernel's BTF, which is deduplicated already, stays as it is, and that three copies of it become one again.
+#[test]
+fn kernel_three_times() {
+    let kernel = std::fs::read("/sys/kernel/btf/vmlinux").expect("the tests need a kernel with BTF");
+    let once = deduplicated(&kernel);
+    let (a, b) = (Btf::parse(&kernel).unwrap(), Btf::parse(&once).unwrap());
+    let comparison = btf::compare(&a, &b).unwrap();
+    for (kind, counts) in &comparison.kinds {
+        assert!(*kind == Kind::Fwd || counts.is_equal(), "{comparison}");
+    }
+    let mut builder = Builder::new();
+    for _ in 0..3 {
+        let btf = Btf::parse(&kernel).unwrap();
+        let shift = builder.next_id().0 - 1;
+        // Variables and sections are never merged, so only the first copy's are taken.
+        let kept = |ty: &btf::Type<'_>| !matches!(ty.kind(), Kind::Var | Kind::Datasec);
+        let mut ids = vec![TypeId::VOID; btf.type_count() as usize];
+        let mut next = shift;
+        for ty in btf.types().flatten() {
+            if shift == 0 || kept(&ty) {
+                next += 1;
+                ids[ty.id().0 as usize] = TypeId(next);
+            }
+        }
+        for ty in btf.types().flatten() {
+            if shift == 0 || kept(&ty) {
+                builder.add_copy(&btf, &ty, |id| ids[id.0 as usize]).unwrap();
+            }
+        }
+    }
+    assert_same(&deduplicated(&blob(&builder)), &once);
+}
+
+/// Check that a forward declaration becomes the definition of its name, also where it stood in the way of equality.
+#[test]
+fn forward_declaration_resolved() {
+    let mut builder = Builder::new();
+    for defined in [false, true] {
+        let number = int(&mut builder);
+        let inner = if defined {
+            strukt(&mut builder, "inner", 4, &[("x", number, 0)])
+        } else {
+            builder.fwd(b"inner", false)
+        };
+        let pointer = builder.reference(Kind::Ptr, b"", inner);
+        strukt(&mut builder, "outer", 8, &[("inner", pointer, 0)]);
+    }
+    let made = deduplicated(&blob(&builder));
+    let counts = [(Kind::Fwd, "inner"), (Kind::Struct, "inner"), (Kind::Struct, "outer"), (Kind::Ptr, "")];
+    assert_eq!(counts.map(|(kind, name)| count(&made, kind, name)), [0, 1, 1, 1]);
+}
+
+/// Check that a name with two definitions keeps both and two forms of what points to them, and that a declaration of it stays one
+/// but makes no third form of a struct.
+#[test]
+fn forward_declaration_ambiguous() {
+    let mut builder = Builder::new();
+    for size in [0, 4, 8] {
+        let number = int(&mut builder);
+        let inner = if size == 0 {
+            builder.fwd(b"inner", false)
+        } else {
+            strukt(&mut builder, "inner", size, &[("x", number, 0)])
+        };
+        let pointer = builder.reference(Kind::Ptr, b"", inner);
+        strukt(&mut builder, "outer", 8, &[("inner", pointer, 0)]);
+        let alone = builder.reference(Kind::Ptr, b"", inner);
+        builder.reference(Kind::Typedef, if size == 0 { b"of_declared" } else { b"of_defined" }, alone);
+    }
+    let made = deduplicated(&blob(&builder));
+    let counts = [
+        (Kind::Struct, "inner", 2),
+        (Kind::Struct, "outer", 2),
+        (Kind::Fwd, "inner", 1),
+        (Kind::Typedef, "of_defined", 2),
+        (Kind::Typedef, "of_declared", 1),
+    ];
+    for (kind, name, expected) in counts {
+        assert_eq!(count(&made, kind, name), expected, "{kind} {name}");
+    }
+}
+
+/// Check that an enum without enumerators is a declaration of the one with them, and of an enum64.
+#[test]
+fn enum_declarations() {
+    for size in [4, 8] {
+        let mut builder = Builder::new();
+        let declared = builder.enumeration(b"state", 4, false, &[]).unwrap();
+        strukt(&mut builder, "user", size, &[("state", declared, 0)]);
+        let name = builder.string(b"RUNNING");
+        let defined =
+            builder.enumeration(b"state", size, false, &[btf::Enumerator { name, value: 1 }]).unwrap();
+        strukt(&mut builder, "user", size, &[("state", defined, 0)]);
+        let made = deduplicated(&blob(&builder));
+        assert_eq!(count(&made, Kind::Struct, "user"), 1);
+        assert_eq!(count(&made, Kind::Enum, "state") + count(&made, Kind::Enum64, "state"), 1);
+    }
+}
+
+/// Check that structs which differ in one thing only, far away, are kept apart, and that equal ones around them are not.
+#[test]
+fn difference_at_a_distance() {
+    let mut builder = Builder::new();
+    for last in ["x", "y"] {
+        let number = int(&mut builder);
+        let first = builder.next_id();
+        // A chain of ten structs, each pointing to the next, in a ring.
+        for link in 0..10 {
+            let next = TypeId(first.0 + (link + 1) % 10 * 2);
+            let pointer = TypeId(first.0 + link * 2 + 1);
+            let name = if link == 9 { last } else { "x" };
+            strukt(&mut builder, &format!("link{link}"), 16, &[("next", pointer, 0), (name, number, 8)]);
+            builder.reference(Kind::Ptr, b"", next);
+        }
+        strukt(&mut builder, "apart", 4, &[("x", number, 0)]);
+    }
+    let made = deduplicated(&blob(&builder));
+    for link in 0..10 {
+        assert_eq!(count(&made, Kind::Struct, &format!("link{link}")), 2);
+    }
+    assert_eq!((count(&made, Kind::Struct, "apart"), count(&made, Kind::Int, "int")), (1, 1));
+}
+
+/// Check that variables, sections and their tags are kept as they are, each with its own type.
+#[test]
+fn variables_stay() {
+    let mut builder = Builder::new();
+    for _ in 0..2 {
+        let number = int(&mut builder);
+        let var = builder.var(b"counter", number, 0);
+        builder.datasec(b".data", 4, &[SectionVar { ty: var, offset: 0, size: 4 }]).unwrap();
+        builder.decl_tag(b"mark", var, -1);
+        let tagged = builder.reference(Kind::Typedef, b"tagged", number);
+        builder.decl_tag(b"mark", tagged, -1);
+    }
+    let made = deduplicated(&blob(&builder));
+    let counts = [
+        (Kind::Var, "counter", 2),
+        (Kind::Datasec, ".data", 2),
+        (Kind::Int, "int", 1),
+        (Kind::Typedef, "tagged", 1),
+    ];
+    for (kind, name, expected) in counts {
+        assert_eq!(count(&made, kind, name), expected, "{kind} {name}");
+    }
+    // Two on the variables, one on the typedef.
+    assert_eq!(count(&made, Kind::DeclTag, "mark"), 3);
+}
+
+/// What a random type is.
+#[derive(Clone, Debug)]
+enum Shape {
+    Int(u8),
+    Pointer(u8),
+    Typedef(u8, u8),
+    Array(u8, u8),
+    Struct(u8, Vec<u8>),
+    Union(u8, Vec<u8>),
+    Fwd(u8),
+    Prototype(u8, Vec<u8>),
+}
+
+fn shape() -> impl Strategy<Value = Shape> {
+    let id = 0..16u8;
+    // Few names, so that many types share one.
+    let name = 0..4u8;
+    prop_oneof![
+        (0..3u8).prop_map(Shape::Int),
+        id.clone().prop_map(Shape::Pointer),
+        (name.clone(), id.clone()).prop_map(|(name, to)| Shape::Typedef(name, to)),
+        (id.clone(), 1..3u8).prop_map(|(of, len)| Shape::Array(of, len)),
+        (name.clone(), prop::collection::vec(id.clone(), 0..4))
+            .prop_map(|(name, to)| Shape::Struct(name, to)),
+        (name.clone(), prop::collection::vec(id.clone(), 0..4)).prop_map(|(name, to)| Shape::Union(name, to)),
+        name.prop_map(Shape::Fwd),
+        (id.clone(), prop::collection::vec(id, 0..3)).prop_map(|(to, params)| Shape::Prototype(to, params)),
+    ]
+}
+
+/// Writes random types as one unit. Structs and unions refer to any type of the unit, before and after them; others only to structs,
+/// unions and earlier types, for in C every cycle goes through a struct or union.
+fn write(shapes: &[Shape], order: &[usize], builder: &mut Builder) {
+    let first = builder.next_id().0;
+    // Each type is followed by a pointer to it, which all others refer to.
+    let place = |index: usize| order.iter().position(|&at| at == index).unwrap() as u32 * 2 + first;
+    let composite = |at: usize| matches!(shapes[at], Shape::Struct(..) | Shape::Union(..));
+    let pointer_to = |from: usize, reference: u8| {
+        let to = usize::from(reference) % shapes.len();
+        let to = if composite(from) || composite(to) || to < from { Some(to) } else { to.checked_rem(from) };
+        to.map_or(TypeId::VOID, |to| TypeId(place(to) + 1))
+    };
+    let name = |prefix: &str, name: u8| format!("{prefix}{name}");
+    for &index in order {
+        match &shapes[index] {
+            Shape::Int(which) => {
+                let bits = [8, 32, 64][usize::from(*which)];
+                let encoding = Int { encoding: 0, bit_offset: 0, bits };
+                builder.int(name("int", *which).as_bytes(), u32::from(bits) / 8, encoding);
+            }
+            Shape::Pointer(to) => {
+                builder.reference(Kind::Const, b"", pointer_to(index, *to));
+            }
+            Shape::Typedef(called, to) => {
+                builder.reference(Kind::Typedef, name("t", *called).as_bytes(), pointer_to(index, *to));
+            }
+            Shape::Array(of, len) => {
+                let element = pointer_to(index, *of);
+                builder.array(Array { element, index: element, len: (*len).into() });
+            }
+            Shape::Struct(called, to) | Shape::Union(called, to) => {
+                let kind =
+                    if matches!(shapes[index], Shape::Struct(..)) { Kind::Struct } else { Kind::Union };
+                let members: Vec<Member> = to
+                    .iter()
+                    .enumerate()
+                    .map(|(at, &to)| Member {
+                        name: builder.string(format!("m{at}").as_bytes()),
+                        ty: pointer_to(index, to),
+                        bit_offset: if kind == Kind::Struct { at as u32 * 64 } else { 0 },
+                        bit_width: 0,
+                    })
+                    .collect();
+                builder.composite(kind, name("s", *called).as_bytes(), 64, &members).unwrap();
+            }
+            Shape::Fwd(called) => {
+                builder.fwd(name("s", *called).as_bytes(), false);
+            }
+            Shape::Prototype(to, params) => {
+                let params: Vec<Param> = params
+                    .iter()
+                    .map(|&to| Param { name: builder.string(b"p"), ty: pointer_to(index, to) })
+                    .collect();
+                builder.func_proto(pointer_to(index, *to), &params).unwrap();
+            }
+        }
+        let target = TypeId(builder.next_id().0 - 1);
+        builder.reference(Kind::Ptr, b"", target);
+    }
+}
+
+fn deduplicated_unchecked(builder: &Builder) -> Vec<u8> {
+    blob(&dedup(&Btf::parse(&blob(builder)).unwrap()).unwrap())
+}
+
+/// What a blob says, as sorted lines; equal for blobs whose types differ in order only.
+fn said(data: &[u8]) -> (u32, Vec<String>) {
+    let btf = Btf::parse(data).unwrap();
+    let mut lines: Vec<String> = btf
+        .types()
+        .flatten()
+        .map(|ty| format!("{} {} {} {}", ty.kind(), btf.name(&ty).unwrap(), ty.vlen(), ty.kind_flag()))
+        .collect();
+    lines.sort();
+    (btf.type_count(), lines)
+}
+
+proptest! {
+    /// Check on random graphs, cyclic ones included, that deduplicating twice changes nothing more, that a unit given twice becomes
+    /// one, and that the order of its types does not matter.
+    #[test]
+    fn random_graphs(
+        shapes in prop::collection::vec(shape(), 1..16),
+        seed in any::<u64>(),
+    ) {
+        let straight: Vec<usize> = (0..shapes.len()).collect();
+        let mut shuffled = straight.clone();
+        let mut random = seed | 1;
+        for at in (1..shuffled.len()).rev() {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            shuffled.swap(at, (random >> 33) as usize % (at + 1));
+        }
+        let mut once = Builder::new();
+        write(&shapes, &straight, &mut once);
+        let once = deduplicated_unchecked(&once);
+        let mut again = Builder::new();
+        append(&mut again, &once);
+        prop_assert_eq!(&deduplicated_unchecked(&again), &once, "twice");
+        let mut other = Builder::new();
+        write(&shapes, &shuffled, &mut other);
+        prop_assert_eq!(said(&deduplicated_unchecked(&other)), said(&once), "another order");
+        // Definitions of one name in one unit are told apart by place; a copy of the unit adds nothing.
+        let mut doubled = Builder::new();
+        write(&shapes, &straight, &mut doubled);
+        write(&shapes, &shuffled, &mut doubled);
+        prop_assert_eq!(said(&deduplicated_unchecked(&doubled)), said(&once), "doubled");
+    }
+}
