@@ -52,7 +52,7 @@ pub struct Options {
     pub release: Option<String>,
     /// Length of the package in bytes, where it is known: one that is cut off is then refused although vmlinux may be complete.
     pub length: Option<u64>,
-    /// Threads that decompress, beside the one that calls.
+    /// Threads that decompress, beside the one that calls. More than four are not used.
     pub threads: usize,
     /// Read the package to its end, so that its sha256 is known.
     pub whole: bool,
@@ -86,6 +86,10 @@ pub struct Kernel {
 }
 
 /// Finds the kernel in a Debian package.
+///
+/// # Errors
+/// Where the package cannot be read, is malformed, or does not hold exactly the one kernel meant. [`Error::Input`] wraps what
+/// `package` reported.
 pub fn read(package: impl Read, options: &Options) -> Result<Kernel, Error> {
     let mut ar = Ar::new(BufReader::with_capacity(64 << 10, Input::new(package)))?;
     let mut identity = None;

@@ -18,7 +18,9 @@ const STREAM_HEADER: usize = 12;
 const MAGIC: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0];
 /// The largest block, packed and unpacked, that is held in memory. dpkg-deb's blocks unpack to 24 MiB, and three times
 /// the dictionary at most: 192 MiB at -9, which are then decoded as they come.
-const HELD_BLOCK: u64 = 64 << 20;
+const HELD_BLOCK: u64 = 32 << 20;
+/// More threads would hold more blocks than memory is meant for, and outrun any network.
+const MOST_THREADS: usize = 4;
 /// Blocks in a stream: hostile ones may be empty, and each is remembered for the index.
 const BLOCKS: usize = 100_000;
 
@@ -86,7 +88,7 @@ impl<R: BufRead> XzReader<R> {
     pub(super) fn new(input: R, threads: usize, memory: u64) -> Self {
         Self {
             input,
-            threads,
+            threads: threads.min(MOST_THREADS),
             memory,
             header: [0; STREAM_HEADER],
             state: State::Beginning,
