@@ -158,7 +158,10 @@ impl<'a> Btf<'a> {
 
     /// This blob's own types in id order, without the base's.
     pub fn types(&self) -> impl ExactSizeIterator<Item = Result<Type<'a>>> + '_ {
-        (0..self.starts.len() - 1).map(|slot| self.ty(TypeId(self.first_id + slot as u32)))
+        self.starts.windows(2).enumerate().map(|(slot, range)| {
+            let (start, end) = (self.type_start + range[0] as usize, self.type_start + range[1] as usize);
+            Type::new(TypeId(self.first_id + slot as u32), start as u64, &self.data[start..end], self.endian)
+        })
     }
 
     /// The string at this offset of the string section, without its terminating zero; offset 0 is the empty string.

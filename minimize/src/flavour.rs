@@ -5,9 +5,18 @@
 ///
 /// Source: `bpf_core_essential_name_len` of libbpf.
 pub fn essential_name(name: &[u8]) -> &[u8] {
-    let separator =
-        name.windows(5).rposition(|window| window[1..4] == *b"___" && window[0] != b'_' && window[4] != b'_');
-    separator.map_or(name, |at| &name[..=at])
+    let is_separator = |at: usize| {
+        name.get(at - 1..at + 4)
+            .is_some_and(|around| around[1..4] == *b"___" && around[0] != b'_' && around[4] != b'_')
+    };
+    // Three underscores in a row cover one place of every three, so that looking at those is enough to find them (names are short, kernels have many).
+    let mut last = None;
+    for third in (3..name.len()).step_by(3) {
+        if name[third] == b'_' {
+            last = (third - 2..=third).rev().find(|&at| is_separator(at)).or(last);
+        }
+    }
+    last.map_or(name, |at| &name[..at])
 }
 
 #[cfg(test)]
@@ -25,6 +34,9 @@ mod tests {
             ("a___", "a___"),
             ("___b", "___b"),
             ("a___b", "a"),
+            ("ab___c", "ab"),
+            ("abc___d", "abc"),
+            ("a___b___", "a"),
             ("a___b____", "a"),
             ("", ""),
         ] {

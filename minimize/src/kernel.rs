@@ -82,8 +82,14 @@ impl<'a> Kernel<'a> {
 struct NameIndex {
     /// Where each bucket starts in `entries`, and where the last one ends. Their number is a power of two, and one more.
     starts: Vec<u32>,
-    /// Upper half of the hash, id.
-    entries: Vec<(u32, TypeId)>,
+    entries: Vec<Entry>,
+}
+
+/// A named type.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    hash: u32,
+    id: TypeId,
 }
 
 impl NameIndex {
@@ -101,24 +107,26 @@ impl NameIndex {
             }
             let name = btf.name(&ty)?;
             if !name.is_empty() {
-                named.push((hash(essential_name(name)), ty.id()));
+                named.push(Entry { hash: hash(essential_name(name)), id: ty.id() });
             }
         }
+        // Counting sort by bucket: first where each one ends, then each entry from the last to the first before the end that is left.
         let buckets = named.len().next_power_of_two();
-        let bucket = |hash: u64| hash as usize & (buckets - 1);
+        let bucket = |entry: &Entry| entry.hash as usize & (buckets - 1);
         let mut starts = vec![0u32; buckets + 1];
-        for &(hash, _) in &named {
-            starts[bucket(hash) + 1] += 1;
+        for entry in &named {
+            starts[bucket(entry)] += 1;
         }
-        for at in 1..starts.len() {
-            starts[at] += starts[at - 1];
+        let mut end = 0;
+        for start in &mut starts {
+            end += *start;
+            *start = end;
         }
-        let mut next = starts.clone();
-        let mut entries = vec![(0, TypeId::VOID); named.len()];
-        for &(hash, id) in &named {
-            let place = &mut next[bucket(hash)];
-            entries[*place as usize] = (upper(hash), id);
-            *place += 1;
+        let mut entries = vec![Entry { hash: 0, id: TypeId::VOID }; named.len()];
+        for entry in named.iter().rev() {
+            let start = &mut starts[bucket(entry)];
+            *start -= 1;
+            entries[*start as usize] = *entry;
         }
         Ok(NameIndex { starts, entries })
     }
@@ -127,17 +135,13 @@ impl NameIndex {
         let hash = hash(essential);
         let bucket = hash as usize & (self.starts.len() - 2);
         let entries = &self.entries[self.starts[bucket] as usize..self.starts[bucket + 1] as usize];
-        entries.iter().filter(move |entry| entry.0 == upper(hash)).map(|entry| entry.1)
+        entries.iter().filter(move |entry| entry.hash == hash).map(|entry| entry.id)
     }
 }
 
-fn hash(name: &[u8]) -> u64 {
+fn hash(name: &[u8]) -> u32 {
     // A fixed seed: a kernel that makes all its names collide only slows down its own lookups.
-    foldhash::fast::FixedState::default().hash_one(name)
-}
-
-fn upper(hash: u64) -> u32 {
-    (hash >> 32) as u32
+    foldhash::fast::FixedState::default().hash_one(name) as u32
 }
 
 #[cfg(test)]

@@ -68,8 +68,8 @@ pub(crate) fn build(
     strict: bool,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
-    let data = files::read_btf(btf)?;
-    let kernel = files::open_kernel(btf, &data)?;
+    let file = files::KernelFile::open(btf)?;
+    let kernel = file.kernel(btf)?;
     let data = files::read_objects(paths)?;
     let objects = files::open_objects(paths, &data)?;
     let minimized = minimize(&kernel, &objects)?;

@@ -34,9 +34,9 @@ struct Listing<'a> {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let data = args.btf.as_deref().map(files::read_btf).transpose()?;
-    let kernel = match (&args.btf, &data) {
-        (Some(path), Some(data)) => Some(files::open_kernel(path, data)?),
+    let file = args.btf.as_deref().map(files::KernelFile::open).transpose()?;
+    let kernel = match (&args.btf, &file) {
+        (Some(path), Some(file)) => Some(file.kernel(path)?),
         _ => None,
     };
     let files = files::read_objects(&args.objects)?;
