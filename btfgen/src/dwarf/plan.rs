@@ -195,9 +195,10 @@ pub(crate) enum Step {
 pub(crate) struct Plan {
     pub(crate) role: Role,
     pub(crate) has_children: bool,
-    /// Where this plan's steps start in [`Plans::steps`], and how many there are.
+    /// Where the steps that read what matters start in [`Plans`], how many there are, and how many follow them that pass over all.
     first: u32,
     len: u32,
+    skip_len: u32,
 }
 
 /// The plans of one unit's abbreviation table, made as they are needed.
@@ -245,17 +246,43 @@ impl Plans {
         Some(plan)
     }
 
-    /// What a plan does.
+    /// How to read a DIE.
     #[inline]
     pub(crate) fn steps(&self, plan: Plan) -> &[Step] {
-        &self.steps[plan.first as usize..(plan.first + plan.len) as usize]
+        &self.steps[plan.first as usize..][..plan.len as usize]
+    }
+
+    /// How to pass over a DIE of which nothing matters where it stands.
+    #[inline]
+    pub(crate) fn skip_steps(&self, plan: Plan) -> &[Step] {
+        &self.steps[(plan.first + plan.len) as usize..][..plan.skip_len as usize]
     }
 
     fn plan(&mut self, abbreviation: &gimli::Abbreviation, encoding: Encoding) -> Plan {
         let role = Role::of(abbreviation.tag());
         let first = self.steps.len();
-        for spec in abbreviation.attributes() {
-            let wanted = Attr::of(spec.name()).filter(|&attr| role.wants(attr));
+        let specs = abbreviation.attributes();
+        self.add_steps(specs, encoding, |attr| role.wants(attr));
+        let len = self.steps.len() - first;
+        self.add_steps(specs, encoding, |_| false);
+        Plan {
+            role,
+            has_children: abbreviation.has_children(),
+            first: first as u32,
+            len: len as u32,
+            skip_len: (self.steps.len() - first - len) as u32,
+        }
+    }
+
+    fn add_steps(
+        &mut self,
+        specs: &[AttributeSpecification],
+        encoding: Encoding,
+        wants: impl Fn(Attr) -> bool,
+    ) {
+        let first = self.steps.len();
+        for spec in specs {
+            let wanted = Attr::of(spec.name()).filter(|&attr| wants(attr));
             let step = match (wanted, fixed_len(spec, encoding)) {
                 (Some(attr), _) => Step::Read(attr, spec.form(), spec.implicit_const_value().unwrap_or(0)),
                 (None, Some(0)) => continue,
@@ -270,8 +297,6 @@ impl Plans {
             };
             self.steps.push(step);
         }
-        let len = (self.steps.len() - first) as u32;
-        Plan { role, has_children: abbreviation.has_children(), first: first as u32, len }
     }
 }
 

@@ -232,6 +232,15 @@ impl<'p> Reader<'p> {
                 continue;
             }
             let plan = self.plans.get(code, table, place.encoding).ok_or(UnitError::Abbreviation(code))?;
+            if !self.matters(plan.role) {
+                self.skip(&mut cursor, plan, place.encoding)?;
+                if plan.has_children {
+                    let opaque =
+                        plan.role == Role::Opaque || matches!(self.frames.last(), Some(Frame::Opaque));
+                    self.frames.push(if opaque { Frame::Opaque } else { Frame::Transparent });
+                }
+                continue;
+            }
             let attrs = self.attributes(&mut cursor, plan, &mut context)?;
             if plan.role == Role::Unit {
                 if attrs.dwo_name {
@@ -241,11 +250,7 @@ impl<'p> Reader<'p> {
                     return Ok(Content::OtherLanguage);
                 }
             }
-            let frame = if matches!(self.frames.last(), Some(Frame::Opaque)) {
-                Frame::Opaque
-            } else {
-                self.entry::<BIG>(offset, plan, &attrs, &context)?
-            };
+            let frame = self.entry::<BIG>(offset, plan, &attrs, &context)?;
             if plan.has_children {
                 self.frames.push(frame);
             } else {
@@ -257,6 +262,34 @@ impl<'p> Reader<'p> {
             self.finish_frame(frame)?;
         }
         Ok(Content::Types)
+    }
+
+    /// Whether a DIE of this role matters where it stands. Most DIEs are in the bodies of functions, and there only types do.
+    #[inline]
+    fn matters(&self, role: Role) -> bool {
+        match role {
+            Role::Transparent | Role::Opaque => false,
+            Role::Parameter | Role::UnspecifiedParameters => self.takes_params(),
+            // One frame is open outside of functions, the unit's.
+            Role::Variable => self.frames.len() == 1,
+            _ => !matches!(self.frames.last(), Some(Frame::Opaque)),
+        }
+    }
+
+    #[inline]
+    fn skip<const BIG: bool>(
+        &self,
+        cursor: &mut Cursor<'_, BIG>,
+        plan: Plan,
+        encoding: Encoding,
+    ) -> Result<(), UnitError> {
+        for &step in self.plans.skip_steps(plan) {
+            match step {
+                Step::Skip(len) => cursor.skip(len as usize)?,
+                Step::SkipForm(form) | Step::Read(_, form, _) => form::skip(cursor, form, encoding)?,
+            }
+        }
+        Ok(())
     }
 
     #[inline]
@@ -364,8 +397,8 @@ impl<'p> Reader<'p> {
                     self.enumerators.push((attrs.name, value));
                 }
             }
-            Role::Parameter if self.takes_params() => self.functions.param(attrs.name, attrs.ty),
-            Role::UnspecifiedParameters if self.takes_params() => self.functions.ellipsis(),
+            Role::Parameter => self.functions.param(attrs.name, attrs.ty),
+            Role::UnspecifiedParameters => self.functions.ellipsis(),
             Role::Subrange => {
                 if let Some(Frame::Array { len, .. }) = self.frames.last_mut() {
                     *len = len.saturating_mul(attrs.bound.unwrap_or(0));
@@ -427,23 +460,19 @@ impl<'p> Reader<'p> {
                 return Ok(Frame::Function { index });
             }
             Role::Variable => {
-                // Those of functions are not the kernel's: one frame is open outside of functions, the unit's.
-                if self.frames.len() == 1 {
-                    let index = |index| context.address::<BIG>(index);
-                    let address = address_of::<BIG>(attrs.location, context.place.encoding, index);
-                    self.variables.push(Variable {
-                        offset,
-                        name: attrs.name,
-                        ty: attrs.ty,
-                        origin: attrs.origin,
-                        external: attrs.external,
-                        size: 0,
-                        address: address.filter(|_| !attrs.declaration),
-                    });
-                }
+                let index = |index| context.address::<BIG>(index);
+                let address = address_of::<BIG>(attrs.location, context.place.encoding, index);
+                self.variables.push(Variable {
+                    offset,
+                    name: attrs.name,
+                    ty: attrs.ty,
+                    origin: attrs.origin,
+                    external: attrs.external,
+                    size: 0,
+                    address: address.filter(|_| !attrs.declaration),
+                });
             }
-            Role::Opaque => return Ok(Frame::Opaque),
-            Role::Parameter | Role::UnspecifiedParameters | Role::Transparent | Role::Unit => {}
+            Role::Opaque | Role::Transparent | Role::Unit => {}
         }
         Ok(Frame::Transparent)
     }
