@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 
     let command = Cli::parse().command;
     run(command).unwrap_or_else(|error| {
-        eprintln!("btf-archive-server: {error:#}");
+        eprintln!("btf-archive-server: {}", message(&error));
         ExitCode::FAILURE
     })
 }
@@ -49,4 +49,13 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     // service from ending.
     runtime.shutdown_background();
     code
+}
+
+/// An error with its causes, each said once: some errors already end with their cause.
+fn message(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+        "" => cause,
+        before if before.ends_with(&cause) => said,
+        _ => format!("{said}: {cause}"),
+    })
 }

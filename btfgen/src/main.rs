@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         Command::Completions(args) => cli::completions::run(args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("btfgen: {error:#}");
+        eprintln!("btfgen: {}", cli::message(&error));
         ExitCode::FAILURE
     })
 }

@@ -30,7 +30,7 @@ pub enum Error {
         reason: String,
     },
     /// BTF that cannot be read; offsets are from the start of the BTF (the `.BTF` section of an ELF file).
-    #[error("{0}")]
+    #[error(transparent)]
     Btf(#[from] btf::Error),
     /// A `.BTF.ext` section that breaks its format.
     #[error(".BTF.ext at offset {offset}: {reason}")]

@@ -58,7 +58,7 @@ struct Listing<'a> {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match list(&args) {
         Err(error) if exit_code(&error) != ExitCode::FAILURE => {
-            eprintln!("btfgen: {error:#}");
+            eprintln!("btfgen: {}", super::message(&error));
             Ok(exit_code(&error))
         }
         outcome => outcome,

@@ -8,3 +8,12 @@ pub(crate) mod package;
 mod repository;
 pub(crate) mod sync;
 pub(crate) mod vmlinux;
+
+/// An error with its causes, each said once: some errors already end with their cause.
+pub(crate) fn message(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+        "" => cause,
+        before if before.ends_with(&cause) => said,
+        _ => format!("{said}: {cause}"),
+    })
+}

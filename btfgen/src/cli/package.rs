@@ -61,7 +61,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Ok(kernel) => kernel,
         Err(error) => {
             let code = if matches!(error, Error::OtherKernel { .. }) { 3 } else { 1 };
-            eprintln!("btfgen: {:#}", anyhow::Error::new(error).context(name));
+            eprintln!("btfgen: {}", super::message(&anyhow::Error::new(error).context(name)));
             return Ok(ExitCode::from(code));
         }
     };

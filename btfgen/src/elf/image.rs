@@ -44,7 +44,7 @@ pub enum ElfError {
         value: u64,
     },
     /// Bytes that the file should have could not be read.
-    #[error("{what} at offset 0x{offset:x} ({len} bytes) cannot be read: {source}")]
+    #[error("{what} at offset 0x{offset:x} ({len} bytes) cannot be read")]
     Read {
         /// What lies there.
         what: String,
@@ -53,7 +53,7 @@ pub enum ElfError {
         /// Length in bytes.
         len: u64,
         /// Why not; [`io::ErrorKind::UnexpectedEof`] for a truncated file.
-        source: io::Error,
+        why: io::Error,
     },
     /// A section of an object file that cannot be relocated.
     #[error("relocating section {section}: {reason}")]
@@ -63,11 +63,13 @@ pub enum ElfError {
         /// What is wrong.
         reason: String,
     },
-    /// A compressed section that cannot be decompressed.
-    #[error("section {section}: {reason}")]
-    Compressed {
+    /// A section that is too large, or compressed and cannot be decompressed.
+    #[error("section {section} at offset 0x{offset:x}: {reason}")]
+    Section {
         /// The section's name.
         section: String,
+        /// Its offset in the file, in bytes.
+        offset: u64,
         /// What is wrong with it.
         reason: String,
     },
@@ -101,6 +103,11 @@ const SHF_COMPRESSED: u64 = 0x800;
 const ET_REL: u16 = 1;
 /// More sections than a kernel or module has; what claims more is damaged.
 const MAX_SECTIONS: u64 = 1 << 20;
+
+/// A compressed section may be this many times as large as its bytes, and [`MAX_SMALL`] more. zlib and zstd could hide far more in little.
+const MAX_RATIO: u64 = 64;
+/// Size in bytes that a small compressed section may have.
+const MAX_SMALL: u64 = 32 << 20;
 
 /// An ELF file's table of sections, over bytes kept anywhere.
 pub struct Image<'d> {
@@ -218,8 +225,15 @@ impl<'d> Image<'d> {
         if section.kind == SHT_NOBITS {
             return Ok(Cow::Borrowed(&[]));
         }
+        let failed = |reason: String| {
+            let (section, offset) = (section.name.clone(), section.offset);
+            ElfError::Section { section, offset, reason }
+        };
+        if section.size > limit {
+            return Err(failed(format!("its {} bytes are over the limit of {limit}", section.size)));
+        }
         let bytes = read(self.data, &format!("section {}", section.name), section.offset, section.size)?;
-        let failed = |reason: String| ElfError::Compressed { section: section.name.clone(), reason };
+        let limit = limit.min(section.size.saturating_mul(MAX_RATIO).saturating_add(MAX_SMALL));
         if section.flags & SHF_COMPRESSED != 0 {
             return compressed::elf(&bytes, self.class, self.endian, limit).map(Cow::Owned).map_err(failed);
         }
@@ -232,16 +246,30 @@ impl<'d> Image<'d> {
     /// The bytes of a debug section by its name without the leading `.debug_`: `info`, `str`, …; decompressed, and relocated in
     /// object files. `None` if there is none.
     pub fn debug_section(&self, name: &str, limit: u64) -> Result<Option<Cow<'d, [u8]>>, ElfError> {
-        let section = self
-            .section_named(&format!(".debug_{name}"))
-            .or_else(|| self.section_named(&format!(".zdebug_{name}")));
-        let Some(section) = section else { return Ok(None) };
-        let bytes = self.data_of(section, limit)?;
-        if self.is_relocatable() {
-            relocate::apply(self, &section.name, bytes).map(Some)
-        } else {
-            Ok(Some(bytes))
+        let names = [format!(".debug_{name}"), format!(".zdebug_{name}")];
+        let found = |&index: &usize| {
+            let section = &self.sections[index];
+            names.contains(&section.name) && section.kind != SHT_NOBITS && section.size != 0
+        };
+        let mut all = (0..self.sections.len()).filter(found);
+        let Some(first) = all.next() else { return Ok(None) };
+        if !self.is_relocatable() {
+            return self.data_of(&self.sections[first], limit).map(Some);
         }
+        let mut bytes = relocate::apply(self, first, self.data_of(&self.sections[first], limit)?)?;
+        // Each type unit of an object file has a section of its own.
+        for index in all {
+            let section = &self.sections[index];
+            let more = relocate::apply(self, index, self.data_of(section, limit)?)?;
+            // Sections that lie in the same bytes would make much of little.
+            if (bytes.len() + more.len()) as u64 > limit.min(self.data.len().saturating_add(MAX_SMALL)) {
+                let (section, offset) = (section.name.clone(), section.offset);
+                let reason = "with others of its name it is too large".into();
+                return Err(ElfError::Section { section, offset, reason });
+            }
+            bytes.to_mut().extend_from_slice(&more);
+        }
+        Ok(Some(bytes))
     }
 
     /// The whole file in memory; of object files only, which are small.
@@ -262,7 +290,7 @@ impl<'d> Image<'d> {
 }
 
 fn read<'d>(data: &'d dyn ReadAt, what: &str, offset: u64, len: u64) -> Result<Cow<'d, [u8]>, ElfError> {
-    let failed = |source| ElfError::Read { what: what.into(), offset, len, source };
+    let failed = |why| ElfError::Read { what: what.into(), offset, len, why };
     if offset.checked_add(len).is_none_or(|end| end > data.len()) {
         return Err(failed(io::ErrorKind::UnexpectedEof.into()));
     }
