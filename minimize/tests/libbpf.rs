@@ -10,6 +10,7 @@ use std::path::Path;
 use btf::Endian;
 use btf_minimize::{Access, Kernel, Object, Reason, Resolution, minimize, resolve};
 use judge::{KERNEL, Libbpf, SAMPLES, compile, kernel_btf};
+use object::{Object as _, ObjectSection as _};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -23,8 +24,12 @@ fn samples_relocate_alike() {
     let data = kernel_btf();
     let kernel = Kernel::open(&data).unwrap();
     let libbpf = Libbpf::new();
-    for sample in SAMPLES {
-        let path = compile(sample, "bpfel", folder.path());
+    let mut objects = SAMPLES.map(|sample| (sample, compile(sample, "bpfel", folder.path()))).to_vec();
+    // Compilers before clang 16 cannot ask for type_matches.
+    let matching = folder.path().join("matching.o");
+    fs::write(&matching, ask_for_matches(fs::read(&objects[2].1).unwrap())).unwrap();
+    objects.push(("matching", matching));
+    for (sample, path) in objects {
         let file = fs::read(&path).unwrap();
         let small = folder.path().join(format!("{sample}.btf"));
         fs::write(&small, minimize(&kernel, &[Object::parse(&file).unwrap()]).unwrap().btf).unwrap();
@@ -39,6 +44,31 @@ fn samples_relocate_alike() {
             assert_eq!(without_ids(0), without_ids(1), "{sample}");
         }
     }
+}
+
+/// Turns every type_exists of an object into type_matches.
+fn ask_for_matches(mut file: Vec<u8>) -> Vec<u8> {
+    let (start, len) = {
+        let elf = object::File::parse(&*file).unwrap();
+        elf.section_by_name(".BTF.ext").unwrap().file_range().unwrap()
+    };
+    let ext = &mut file[start as usize..(start + len) as usize];
+    let word = |ext: &[u8], at: usize| Endian::Little.u32_at(ext, at).unwrap() as usize;
+    let mut at = word(ext, 4) + word(ext, 24);
+    let end = at + word(ext, 28);
+    let record = word(ext, at);
+    at += 4;
+    while at < end {
+        let count = word(ext, at + 4);
+        at += 8;
+        for _ in 0..count {
+            if word(ext, at + 12) == 8 {
+                ext[at + 12] = 12;
+            }
+            at += record;
+        }
+    }
+    file
 }
 
 /// Check that libbpf, on random types, makes of each relocation what this crate says, and the same with the minimised BTF, whether programs are loaded
@@ -142,7 +172,7 @@ fn patched(
     if !relo.load || relo.kind != 0 {
         // The compiler's value does not fit every instruction, and then libbpf refuses.
         let checked = !matches!(relo.kind, 6 | 7);
-        let fits = own as u32 as i32 as i64 as u64 == own;
+        let fits = i64::from(own as i32) as u64 == own;
         return if checked && !fits { None } else { Some(format!("b7000000{}", hex(value as u32))) };
     }
     let access = access.unwrap_or(Access { size, adjustable: true });

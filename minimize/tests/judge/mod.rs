@@ -21,7 +21,7 @@ pub(crate) fn kernel_btf() -> Vec<u8> {
 /// Runs a tool. A tool that is missing is a failure, never a skipped test.
 pub(crate) fn run(tool: &str, args: &[&dyn AsRef<OsStr>]) -> Output {
     let mut command = Command::new(tool);
-    command.args(args.iter().map(|arg| arg.as_ref()));
+    command.args(args.iter().copied().map(AsRef::as_ref));
     command.output().unwrap_or_else(|error| panic!("the tests need {tool}: {error}"))
 }
 

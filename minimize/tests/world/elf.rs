@@ -67,6 +67,16 @@ fn btf_sections(world: &World, relos: &[Relo], endian: Endian) -> (Vec<u8>, Vec<
     (builder.finish(endian).unwrap(), ext)
 }
 
+/// A section, as its header tells it.
+struct Section<'s> {
+    name: u32,
+    kind: u32,
+    flags: u64,
+    bytes: &'s [u8],
+    link: [u32; 2],
+    entry: u64,
+}
+
 fn elf(code: &[u8], functions: &[String], btf: &[u8], ext: &[u8], endian: Endian) -> Vec<u8> {
     let (u16b, u32b) = (|value| endian.u16_bytes(value), |value| endian.u32_bytes(value));
     let u64b = |value: u64| match endian {
@@ -88,28 +98,24 @@ fn elf(code: &[u8], functions: &[String], btf: &[u8], ext: &[u8], endian: Endian
         symbols.extend(u64b(at as u64 * 16));
         symbols.extend(u64b(16));
     }
-    // (name, type, flags, bytes, link, info, alignment, entry size)
     let names = [SECTION, ".BTF", ".BTF.ext", ".symtab", ".strtab"].map(&mut string);
-    let sections: [(u32, u32, u64, &[u8], u32, u32, u64, u64); 5] = [
-        (names[0], 1, 6, code, 0, 0, 8, 0),
-        (names[1], 1, 0, btf, 0, 0, 4, 0),
-        (names[2], 1, 0, ext, 0, 0, 4, 0),
-        (names[3], 2, 0, &symbols, 5, 1, 8, 24),
-        (names[4], 3, 0, &strings, 0, 0, 1, 0),
+    let section =
+        |at: usize, kind, bytes| Section { name: names[at], kind, flags: 0, bytes, link: [0, 0], entry: 0 };
+    let sections = [
+        Section { flags: 6, ..section(0, 1, code) },
+        section(1, 1, btf),
+        section(2, 1, ext),
+        Section { link: [5, 1], entry: 24, ..section(3, 2, &symbols) },
+        section(4, 3, &strings),
     ];
     let mut file = vec![0u8; 64];
     let mut headers = vec![0u8; 64];
-    for (name, kind, flags, bytes, link, info, align, entry) in sections {
+    for Section { name, kind, flags, bytes, link, entry } in sections {
         file.resize(file.len().next_multiple_of(8), 0);
-        headers.extend(u32b(name));
-        headers.extend(u32b(kind));
-        for word in [flags, 0, file.len() as u64, bytes.len() as u64] {
-            headers.extend(u64b(word));
-        }
-        headers.extend(u32b(link));
-        headers.extend(u32b(info));
-        headers.extend(u64b(align));
-        headers.extend(u64b(entry));
+        headers.extend([u32b(name), u32b(kind)].concat());
+        headers.extend([flags, 0, file.len() as u64, bytes.len() as u64].map(u64b).concat());
+        headers.extend(link.map(u32b).concat());
+        headers.extend([1, entry].map(u64b).concat());
         file.extend(bytes);
     }
     file.resize(file.len().next_multiple_of(8), 0);
