@@ -57,7 +57,7 @@ pub enum ExtractError {
     #[error("it has no .BTF section; convert its DWARF instead (--from dwarf)")]
     NoEmbedded,
     /// DWARF cannot be converted.
-    #[error("DWARF: {0}")]
+    #[error(transparent)]
     Dwarf(#[from] DwarfError),
     /// The BTF, embedded or made, is not valid.
     #[error("{}: {error}", if *.source_is_embedded { "its embedded .BTF section" } else { "the BTF made from its DWARF is not valid (its debug information is damaged, or this is a bug)" })]

@@ -221,6 +221,100 @@ fn dwarf64() {
     assert_eq!(narrow, wide);
 }
 
+/// Compiles with flags of its own, and links.
+fn linked_with(dir: &Path, flags: &[&str], names: &[&str]) -> PathBuf {
+    let compiled = names.iter().map(|name| {
+        let object = dir.join(name).with_extension("o");
+        run(Command::new("gcc")
+            .args(["-c", "-w", "-O1", "-ffreestanding"])
+            .args(flags)
+            .arg(source(name))
+            .arg("-o")
+            .arg(&object));
+        object
+    });
+    link(dir, &[], &compiled.collect::<Vec<_>>())
+}
+
+const SAME_NAME: [&str; 3] = ["same_name_a.c", "same_name_b.c", "same_name_c.c"];
+
+/// Check that types in type units (`.debug_types` of DWARF 4, `DW_UT_type` of DWARF 5) are the same as without, in object files too.
+#[test]
+fn type_units() {
+    for dwarf in ["-gdwarf-4", "-gdwarf-5"] {
+        let dir = TempDir::new().unwrap();
+        // Not the two that define one name twice: signatures tell pointers to types of one name apart no more than C++ does.
+        let names = ["types.c", "same_name_b.c"];
+        let plain = convert(&linked_with(dir.path(), &[dwarf], &names)).btf;
+        let linked = linked_with(dir.path(), &[dwarf, "-fdebug-types-section"], &names);
+        let object = convert(&dir.path().join("same_name_b.o")).btf;
+        let units = convert(&linked).btf;
+        let (units, plain) = (Btf::parse(&units).unwrap(), Btf::parse(&plain).unwrap());
+        let comparison = btf::compare(&units, &plain).unwrap();
+        assert!(comparison.kinds.values().all(btf::KindCounts::is_equal), "{dwarf}\n{comparison}");
+        let object = Btf::parse(&object).unwrap();
+        assert_eq!(count(&object, Kind::Struct, "opaque"), 1, "{dwarf}");
+    }
+}
+
+/// Check that units which refer to each other's types (link-time optimisation) agree with pahole, and with the same units alone.
+#[test]
+fn units_that_share() {
+    let dir = TempDir::new().unwrap();
+    let objects = SAME_NAME.map(|name| {
+        let object = dir.path().join(name).with_extension("o");
+        run(Command::new("gcc")
+            .args(["-c", "-w", "-flto", "-g", "-ffreestanding"])
+            .arg(source(name))
+            .arg("-o")
+            .arg(&object));
+        object
+    });
+    let linked = dir.path().join("lto.o");
+    run(Command::new("gcc")
+        .args(["-w", "-flto", "-g", "-r", "-nostdlib", "-flinker-output=nolto-rel"])
+        .args(&objects)
+        .arg("-o")
+        .arg(&linked));
+    assert_agrees_with_pahole(&linked, &AGREED, "lto");
+}
+
+/// Check that what BTF cannot say is simplified and counted, and that the kernel takes all of it.
+#[test]
+fn unusual_types() {
+    for dwarf in ["-gdwarf-2", "-gdwarf-5"] {
+        let dir = TempDir::new().unwrap();
+        let made = convert(&compile(dir.path(), &GCC[0], dwarf, "unusual.c"));
+        assert!(made.report.degraded > 0);
+        let btf = Btf::parse(&made.btf).unwrap();
+        // Each of the two bytes of a letter outside of ASCII becomes an underscore.
+        for (kind, name) in
+            [(Kind::Struct, "gr____e"), (Kind::Typedef, "with_dollar"), (Kind::Struct, "complex")]
+        {
+            assert_eq!(count(&btf, kind, name), 1, "{name} {dwarf}");
+        }
+        assert_eq!(judge::kernel_says(&made.btf), Ok(()), "{dwarf}");
+    }
+}
+
+/// Check that a file without C types says so, and that split DWARF is told apart from damage.
+#[test]
+fn nothing_to_convert() {
+    let dir = TempDir::new().unwrap();
+    let error = |flags: &[&str], name: &str, text: &str| {
+        let file = dir.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        let object = file.with_extension("o");
+        run(Command::new("gcc").args(["-c", "-g"]).args(flags).arg(&file).arg("-o").arg(&object));
+        let bytes = std::fs::read(&object).unwrap();
+        vmlinux::extract(&bytes.as_slice(), From::Dwarf, 1).unwrap_err().to_string()
+    };
+    let said = error(&[], "only.S", ".globl f\nf: nop\n");
+    assert!(said.contains("describes no types of C"), "{said}");
+    let said = error(&["-gsplit-dwarf"], "split.c", "int a;");
+    assert!(said.contains("split DWARF") && said.contains("offset 0x0 of .debug_info"), "{said}");
+}
+
 /// Check that a unit which cannot be read costs only itself, and is named.
 #[test]
 fn one_bad_unit() {

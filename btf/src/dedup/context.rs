@@ -8,6 +8,7 @@
 
 use hashbrown::HashMap;
 
+use super::partition::refine;
 use super::pool::{FrozenPool, GlobalRef};
 use super::symbols::{Symbols, defined_by};
 use super::unit::{Handle, LocalId, UnitTypes};
@@ -42,7 +43,7 @@ impl Context {
         roots: impl Iterator<Item = (u32, Handle)>,
     ) -> Context {
         let nodes = Nodes::collect(pool, symbols, units, roots);
-        let partition = refine(&nodes);
+        let partition = refine(&nodes.record, |node| &nodes.targets[node as usize]);
         let mut context = Context { groups: groups(&nodes, &partition), group_of: partition, nodes };
         context.unite_declared(pool, symbols);
         context
@@ -127,33 +128,19 @@ impl Context {
     /// Renumbers groups after a union: one for each class of composites, and one for each distinct record over those.
     fn merge(&mut self, union: &mut Union, composite: &[bool], open: &[bool]) {
         let count = self.groups.len();
-        let mut class: Vec<u32> = (0..count as u32)
+        let initial: Vec<u32> = (0..count as u32)
             .map(|group| {
-                if composite[group as usize] { union.find(group) } else { self.groups[group as usize].record }
+                if composite[group as usize] {
+                    union.find(group)
+                } else {
+                    self.groups[group as usize].record + count as u32
+                }
             })
             .collect();
-        let mut classes = 0;
-        loop {
-            let mut numbers: FastMap<(bool, Vec<u32>), u32> = FastMap::default();
-            let next: Vec<u32> = (0..count)
-                .map(|group| {
-                    let mut key = vec![class[group]];
-                    if !composite[group] {
-                        key.extend(self.groups[group].targets.iter().map(|&target| match target {
-                            DECLARED => DECLARED,
-                            target => class[target as usize],
-                        }));
-                    }
-                    let number = numbers.len() as u32;
-                    *numbers.entry((composite[group], key)).or_insert(number)
-                })
-                .collect();
-            class = next;
-            if numbers.len() == classes {
-                break;
-            }
-            classes = numbers.len();
-        }
+        let class = refine(&initial, |group| {
+            if composite[group as usize] { &[] } else { self.groups[group as usize].targets.as_slice() }
+        });
+        let classes = class.iter().max().map_or(0, |&last| last as usize + 1);
         // The group that stands for a class is a complete one if there is one, else the first.
         let mut standing: Vec<Option<u32>> = vec![None; classes];
         for group in 0..count as u32 {
@@ -303,36 +290,6 @@ impl Nodes {
     }
 }
 
-/// The coarsest partition of nodes by record in which nodes of a class refer to the same classes. Classes are numbered by first node.
-fn refine(nodes: &Nodes) -> Vec<u32> {
-    let mut class = nodes.record.clone();
-    let mut classes = 0;
-    let mut key = Vec::new();
-    loop {
-        let mut numbers: FastMap<Vec<u32>, u32> = FastMap::default();
-        let mut next = Vec::with_capacity(class.len());
-        for (node, targets) in nodes.targets.iter().enumerate() {
-            key.clear();
-            key.push(class[node]);
-            key.extend(
-                targets
-                    .iter()
-                    .map(|&target| if target == DECLARED { DECLARED } else { class[target as usize] }),
-            );
-            let number = numbers.len() as u32;
-            next.push(match numbers.get(&key) {
-                Some(&number) => number,
-                None => *numbers.entry(key.clone()).or_insert(number),
-            });
-        }
-        class = next;
-        if numbers.len() == classes {
-            return class;
-        }
-        classes = numbers.len();
-    }
-}
-
 fn groups(nodes: &Nodes, partition: &[u32]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (node, &class) in partition.iter().enumerate() {
@@ -390,6 +347,8 @@ impl Union {
     /// Unites `group` with `other`, and the composites they reach, if one mapping makes them equal.
     fn unite_if_equivalent(&mut self, groups: &[Group], composite: &[bool], group: u32, other: u32) -> bool {
         let mut mapping: FastMap<u32, u32> = FastMap::default();
+        // Two groups of one side are two types, even where the other side cannot tell them apart.
+        let mut mapped_from: FastMap<u32, u32> = FastMap::default();
         let mut work = vec![(group, other)];
         while let Some((left, right)) = work.pop() {
             if left == DECLARED || right == DECLARED {
@@ -404,6 +363,9 @@ impl Union {
                 Some(_) => return false,
                 None => mapping.insert(left, right),
             };
+            if *mapped_from.entry(right).or_insert(left) != left {
+                return false;
+            }
             let (left, right) = (&groups[left as usize], &groups[right as usize]);
             if left.record != right.record {
                 return false;

@@ -15,6 +15,7 @@
 
 mod context;
 mod emit;
+mod partition;
 mod pool;
 mod symbols;
 mod unit;

@@ -112,6 +112,11 @@ impl Unit {
         *node = Node { start, len: 3 + payload.len() as u32, ..*node };
     }
 
+    /// Takes a type's record away: what refers to it refers to void.
+    pub fn undefine(&mut self, id: LocalId) {
+        self.nodes[id.0 as usize - 1] = Node::default();
+    }
+
     /// Adds a type.
     pub fn push(&mut self, head: [u32; 3], payload: &[u32]) -> LocalId {
         let id = self.reserve();

@@ -49,7 +49,7 @@ pub(crate) fn report(
         let lost: Vec<_> = report
             .lost
             .iter()
-            .map(|unit| serde_json::json!({ "offset": unit.offset, "reason": unit.reason.to_string() }))
+            .map(|unit| serde_json::json!({ "section": unit.section, "offset": unit.offset, "reason": unit.reason.to_string() }))
             .collect();
         let mut value = serde_json::json!({
             "input": input,
@@ -86,10 +86,7 @@ pub(crate) fn report(
         );
     }
     for unit in &report.lost {
-        eprintln!(
-            "btfgen: {input}: unit at offset 0x{:x} of .debug_info is missing: {}",
-            unit.offset, unit.reason
-        );
+        eprintln!("btfgen: {input}: missing from the output: {unit}");
     }
     if report.lost.is_empty() {
         return ExitCode::SUCCESS;

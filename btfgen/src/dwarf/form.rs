@@ -18,7 +18,7 @@ pub(crate) enum Value<'a> {
     /// A DIE, by offset from the start of `.debug_info`.
     InfoRef(u64),
     /// A type in a type unit, by signature.
-    Signature,
+    Signature(u64),
     /// A string that stands in the DIE.
     Inline(&'a [u8]),
     /// A string, by offset in `.debug_str`.
@@ -114,10 +114,7 @@ pub(crate) fn read<'a, const BIG: bool>(
             Value::InfoRef(cursor.word(encoding.address_size)?)
         }
         gimli::DW_FORM_ref_addr => Value::InfoRef(cursor.word(offset_size(encoding))?),
-        gimli::DW_FORM_ref_sig8 => {
-            cursor.u64()?;
-            Value::Signature
-        }
+        gimli::DW_FORM_ref_sig8 => Value::Signature(cursor.u64()?),
         gimli::DW_FORM_sec_offset => Value::Unsigned(cursor.word(offset_size(encoding))?),
         gimli::DW_FORM_loclistx | gimli::DW_FORM_rnglistx => Value::Unsigned(cursor.uleb()?),
         gimli::DW_FORM_GNU_ref_alt | gimli::DW_FORM_GNU_strp_alt | gimli::DW_FORM_strp_sup => {

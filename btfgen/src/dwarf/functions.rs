@@ -5,7 +5,8 @@ use std::ops::Range;
 use btf::Kind;
 use btf::dedup::{LocalId, Name, Unit, head};
 
-use super::unit::{Finder, UnitError, vlen};
+use super::references::Finder;
+use super::unit::{UnitError, vlen};
 
 /// A function's DIE.
 #[derive(Default, Clone, Debug)]
@@ -73,6 +74,16 @@ impl Functions {
         self.candidates.clear();
     }
 
+    /// Number of functions.
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Forgets all but the first functions.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.all.truncate(len);
+    }
+
     pub(crate) fn begin(&mut self, function: Function) -> usize {
         let open_from = self.open.len();
         self.all.push(Function { params: Params { open_from, ..Params::default() }, ..function });
@@ -137,7 +148,7 @@ impl Functions {
             let fixed = list.len() - usize::from(source.params.variadic);
             if name == Name::EMPTY
                 || !list.iter().all(named)
-                || list[..fixed].iter().any(|param| param.ellipsis)
+                || list[..fixed].iter().any(|param| param.ellipsis || finder.find(param.ty).0 == 0)
                 || vlen(list.len()).is_err()
             {
                 continue;

@@ -215,7 +215,7 @@ impl Members {
 /// How deep types may refer to each other before a size is sought no further.
 const MAX_DEPTH: u32 = 64;
 
-/// Size of a type in bytes, typedefs and qualifiers looked through.
+/// Size of a type in bytes, typedefs and qualifiers looked through. More than 64 bits hold is [`u64::MAX`].
 pub(crate) fn size_of(unit: &Unit, id: LocalId, address_size: u8) -> Option<u64> {
     let mut id = id;
     let mut factor: u64 = 1;
@@ -224,16 +224,16 @@ pub(crate) fn size_of(unit: &Unit, id: LocalId, address_size: u8) -> Option<u64>
         let [_, info, third, ..] = *record else { return None };
         let kind = Kind::from_number(Info(info).kind_number())?;
         match kind {
-            Kind::Ptr => return factor.checked_mul(address_size.into()),
+            Kind::Ptr => return Some(factor.saturating_mul(address_size.into())),
             Kind::Array => {
                 let (&element, &len) = (record.get(3)?, record.get(5)?);
-                factor = factor.checked_mul(len.into())?;
+                factor = factor.saturating_mul(len.into());
                 id = LocalId(element);
             }
             Kind::Typedef | Kind::Const | Kind::Volatile | Kind::Restrict | Kind::TypeTag => {
                 id = LocalId(third);
             }
-            kind if kind.is_sized() => return factor.checked_mul(third.into()),
+            kind if kind.is_sized() => return Some(factor.saturating_mul(third.into())),
             _ => return None,
         }
     }

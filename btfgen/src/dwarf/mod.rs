@@ -11,14 +11,21 @@
 //! A unit that cannot be read is left out and reported; everything else is converted. Where units refer to each other's types
 //! (link-time optimisation, `dwz`), all units are converted as one.
 
+mod base_types;
 mod convert;
 mod cursor;
 mod form;
 mod functions;
+mod kernel_symbols;
+mod language;
 mod members;
+mod mend;
 mod names;
 mod plan;
+mod references;
+mod tables;
 mod unit;
+mod units;
 mod variables;
 
 pub use convert::{Conversion, DwarfError, LostUnit, convert};

@@ -4,6 +4,9 @@
 //! what lies between them as lengths to pass over.
 
 use gimli::{AttributeSpecification, DwAt, DwForm, DwTag, Encoding, Format};
+use hashbrown::HashMap;
+
+use super::unit::UnitError;
 
 /// What a DIE means for the conversion.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -204,46 +207,68 @@ pub(crate) struct Plan {
 /// The plans of one unit's abbreviation table, made as they are needed.
 #[derive(Default)]
 pub(crate) struct Plans {
+    /// By code. Compilers number abbreviations from 1 without gaps.
     plans: Vec<Option<Plan>>,
+    /// Those with larger codes.
+    others: HashMap<u64, Plan, foldhash::fast::RandomState>,
     steps: Vec<Step>,
 }
 
-/// Abbreviation codes up to this are kept in a list indexed by code. Compilers number them from 1 without gaps; a larger code means damage.
-const MAX_CODE: u64 = 1 << 20;
+/// Codes from here on are not kept in the list.
+const LIST_LEN: usize = 1024;
+
+/// More attributes than any DIE has, for each may be there only once and some two hundred exist. It bounds the work for one DIE.
+const MAX_ATTRIBUTES: usize = 256;
 
 impl Plans {
     /// Forgets the plans and keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.plans.clear();
+        self.others.clear();
         self.steps.clear();
     }
 
-    /// The plan for an abbreviation code, `None` if the table has no such code.
+    /// The plan for an abbreviation code.
     #[inline]
     pub(crate) fn get(
         &mut self,
         code: u64,
         table: &gimli::Abbreviations,
         encoding: Encoding,
-    ) -> Option<Plan> {
+    ) -> Result<Plan, UnitError> {
         match self.plans.get(code as usize) {
-            Some(Some(plan)) => Some(*plan),
+            Some(Some(plan)) => Ok(*plan),
             _ => self.make(code, table, encoding),
         }
     }
 
     #[cold]
-    fn make(&mut self, code: u64, table: &gimli::Abbreviations, encoding: Encoding) -> Option<Plan> {
-        if code > MAX_CODE {
-            return None;
+    fn make(
+        &mut self,
+        code: u64,
+        table: &gimli::Abbreviations,
+        encoding: Encoding,
+    ) -> Result<Plan, UnitError> {
+        if let Some(plan) = self.others.get(&code) {
+            return Ok(*plan);
         }
-        let plan = self.plan(table.get(code)?, encoding);
-        let slot = code as usize;
-        if self.plans.len() <= slot {
-            self.plans.resize(slot + 1, None);
+        let abbreviation = table.get(code).ok_or(UnitError::Abbreviation(code))?;
+        if abbreviation.attributes().len() > MAX_ATTRIBUTES {
+            return Err(UnitError::TooLarge("a DIE with more than 256 attributes"));
         }
-        self.plans[slot] = Some(plan);
-        Some(plan)
+        let plan = self.plan(abbreviation, encoding);
+        match usize::try_from(code).ok().filter(|&slot| slot < LIST_LEN) {
+            Some(slot) => {
+                if self.plans.len() <= slot {
+                    self.plans.resize(slot + 1, None);
+                }
+                self.plans[slot] = Some(plan);
+            }
+            None => {
+                self.others.insert(code, plan);
+            }
+        }
+        Ok(plan)
     }
 
     /// How to read a DIE.

@@ -6,22 +6,30 @@
 
 use btf::Kind;
 use btf::dedup::{LocalId, Name, Pool, Unit, head};
-use btf::kind::{INT_BOOL, INT_SIGNED, Info};
+use btf::kind::{INT_SIGNED, Info};
 use btf::{Ref, visit_refs};
 use gimli::Encoding;
 
+use super::convert::FastMap;
 use super::cursor::{Cursor, Truncated};
 use super::form::{self, FormError, Value};
 use super::functions::{Function, Functions};
-use super::members::{Bits, Member, Members};
-use super::names::{Names, StringSections};
+use super::language::is_c;
+use super::members::{Bits, Member, Members, size_of};
+use super::mend::{is_signed, needs_type, strip};
+use super::names::{Found, Names, StringSections};
 use super::plan::{Attr, Plan, Plans, Role, Step};
+use super::references::{Finder, UnitContext};
 use super::variables::{self, Variable, address_of};
 
 /// Where a unit lies and how it is encoded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UnitPlace {
-    /// Offset of the unit's header in `.debug_info`.
+    /// The section that it is in.
+    pub(crate) section: &'static str,
+    /// Offset of its header in that section.
+    pub(crate) offset: usize,
+    /// Offset of its header in what is converted, in which `.debug_types` follows `.debug_info`; so are the other offsets.
     pub(crate) start: usize,
     /// Offset of its first DIE.
     pub(crate) entries: usize,
@@ -35,11 +43,13 @@ pub(crate) struct UnitPlace {
 /// The sections that a unit's DIEs refer to.
 #[derive(Clone, Copy)]
 pub(crate) struct Sections<'a> {
-    /// `.debug_info`.
+    /// `.debug_info`, and `.debug_types` after it.
     pub(crate) info: &'a [u8],
     /// `.debug_addr`.
     pub(crate) addr: &'a [u8],
     pub(crate) strings: StringSections<'a>,
+    /// Where the types of type units are, by signature, as offsets in `info`.
+    pub(crate) signatures: &'a FastMap<u64, u64>,
 }
 
 /// Why a unit was not converted.
@@ -65,6 +75,9 @@ pub enum UnitError {
     /// A type in another unit is referred to; such files are converted in one piece.
     #[error("it refers to types of other units")]
     Foreign,
+    /// It refers to a type unit that is not there.
+    #[error("it refers to the type unit 0x{0:016x}, which is not in the file")]
+    NoTypeUnit(u64),
     /// The abbreviation table cannot be read.
     #[error("its abbreviation table at offset 0x{0:x} cannot be read: {1}")]
     Table(usize, String),
@@ -102,34 +115,50 @@ enum Frame {
     Opaque,
     Composite { id: LocalId, kind: Kind, name: Name, size: u32, members_from: usize },
     Enumeration { id: LocalId, name: Name, size: u32, from: usize, negative: bool },
-    Array { id: LocalId, element: u32, len: u32 },
+    Array { id: LocalId, element: u32, len: u64 },
     Prototype { id: LocalId, result: u32, params_from: usize },
     Function { index: usize },
 }
 
 /// The attributes of one DIE that matter, with types as offsets from the start of what is converted in one piece.
 #[derive(Default, Clone, Copy)]
-struct Attrs<'a> {
-    name: Name,
+pub(super) struct Attrs<'a> {
+    pub(super) name: Name,
     ty: u32,
     origin: u32,
-    byte_size: Option<u64>,
-    encoding: u64,
+    /// The definition in a type unit.
+    signature: u32,
+    pub(super) byte_size: Option<u64>,
+    pub(super) encoding: u64,
     declaration: bool,
     external: bool,
     inline: u64,
     has_code: bool,
     bits: Bits,
     const_value: Option<(u64, bool)>,
-    bound: Option<u32>,
+    /// Number of elements of an array's dimension.
+    bound: Option<u64>,
     location: Option<Value<'a>>,
     language: u64,
     dwo_name: bool,
 }
 
+/// How far units have been read, to come back to when one turns out to be damaged.
+#[derive(Clone, Copy)]
+pub(crate) struct Mark {
+    types: usize,
+    aliases: usize,
+    functions: usize,
+    variables: usize,
+    degraded: u32,
+}
+
+/// DIEs that are nested deeper than this are damage.
+const MAX_DEPTH: usize = 1 << 16;
+
 /// Reads units, one after another, with memory that is kept between them.
 pub(crate) struct Reader<'p> {
-    pool: &'p Pool,
+    pub(super) pool: &'p Pool,
     names: Names,
     plans: Plans,
     frames: Vec<Frame>,
@@ -142,13 +171,13 @@ pub(crate) struct Reader<'p> {
     /// DIEs that stand for another type, by offset, ascending: `_Atomic`, void.
     aliases: Vec<(u32, u32)>,
     /// Types with a reference to a type that is no DIE: which, at which word, to what.
-    late: Vec<(LocalId, usize, LocalId)>,
-    arrays: Vec<LocalId>,
+    pub(super) late: Vec<(LocalId, usize, LocalId)>,
+    pub(super) arrays: Vec<LocalId>,
     /// 64-bit enumerations with the DIE offset of the type they are represented by.
     wide_enums: Vec<(LocalId, u32)>,
     /// `int`, as the index type of arrays.
-    int: LocalId,
-    int_name: Name,
+    pub(super) int: LocalId,
+    pub(super) int_name: Name,
     /// The name of what indexes arrays where there is no `int`: `int` again, so that the same array is the same type in all units.
     index_name: Name,
     pub(crate) unit: Unit,
@@ -198,6 +227,33 @@ impl<'p> Reader<'p> {
         self.degraded = 0;
     }
 
+    /// How far units have been read.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            types: self.unit.len(),
+            aliases: self.aliases.len(),
+            functions: self.functions.len(),
+            variables: self.variables.len(),
+            degraded: self.degraded,
+        }
+    }
+
+    /// Forgets what was read since then: of a unit that turned out to be damaged. Its types remain as places that hold nothing.
+    pub(crate) fn forget_since(&mut self, mark: Mark) {
+        for id in (mark.types as u32 + 1..=self.unit.len() as u32).map(LocalId) {
+            self.unit.undefine(id);
+        }
+        self.aliases.truncate(mark.aliases);
+        self.functions.truncate(mark.functions);
+        self.variables.truncate(mark.variables);
+        self.arrays.retain(|id| id.0 as usize <= mark.types);
+        self.late.retain(|(id, ..)| id.0 as usize <= mark.types);
+        if self.int.0 as usize > mark.types {
+            self.int = LocalId(0);
+        }
+        self.degraded = mark.degraded;
+    }
+
     /// Reads the DIEs of a unit. `base` and `end` bound what is converted in one piece, in bytes of `.debug_info`: the unit itself, or
     /// all units where they refer to each other's types.
     pub(crate) fn read<const BIG: bool>(
@@ -231,7 +287,7 @@ impl<'p> Reader<'p> {
                 }
                 continue;
             }
-            let plan = self.plans.get(code, table, place.encoding).ok_or(UnitError::Abbreviation(code))?;
+            let plan = self.plans.get(code, table, place.encoding)?;
             if !self.matters(plan.role) {
                 self.skip(&mut cursor, plan, place.encoding)?;
                 if plan.has_children {
@@ -251,6 +307,9 @@ impl<'p> Reader<'p> {
                 }
             }
             let frame = self.entry::<BIG>(offset, plan, &attrs, &context)?;
+            if self.frames.len() > MAX_DEPTH {
+                return Err(UnitError::TooLarge("DIEs that are nested more than 65536 deep"));
+            }
             if plan.has_children {
                 self.frames.push(frame);
             } else {
@@ -321,7 +380,9 @@ impl<'p> Reader<'p> {
                     if matches!(value, Value::Supplementary) {
                         return Err(UnitError::Supplementary);
                     }
-                    attrs.name = name.unwrap_or_default();
+                    let Found { name, identifier } = name.unwrap_or_default();
+                    attrs.name = if plan.role == Role::BaseType { name } else { identifier };
+                    self.degraded += u32::from(attrs.name != name);
                 }
                 Attr::Type => attrs.ty = context.offset(value)?,
                 Attr::Origin => attrs.origin = context.offset(value)?,
@@ -345,15 +406,17 @@ impl<'p> Reader<'p> {
                 // Bounds that are no constants (of VLAs) and negative ones mean an unknown length.
                 Attr::UpperBound => {
                     attrs.bound = attrs.bound.or(match value {
-                        Value::Unsigned(bound) => Some(bound.wrapping_add(1) as u32),
-                        Value::Signed(bound) if bound >= -1 => Some((bound + 1) as u32),
+                        // -1, as gcc writes it for an array of no elements
+                        Value::Unsigned(0xffff_ffff | u64::MAX) => Some(0),
+                        Value::Unsigned(bound) => Some(bound + 1),
+                        Value::Signed(bound) if bound >= -1 => Some((bound as u64).wrapping_add(1)),
                         _ => None,
                     });
                 }
                 Attr::Count => {
                     attrs.bound = match value {
-                        Value::Unsigned(count) => Some(u32::try_from(count).unwrap_or(u32::MAX)),
-                        Value::Signed(count) => Some(u32::try_from(count.max(0)).unwrap_or(u32::MAX)),
+                        Value::Unsigned(count) => Some(count),
+                        Value::Signed(count) => Some(count.max(0) as u64),
                         _ => None,
                     }
                 }
@@ -362,7 +425,7 @@ impl<'p> Reader<'p> {
                 Attr::StrOffsetsBase => context.str_offsets_base = unsigned(value),
                 Attr::AddrBase => context.addr_base = unsigned(value),
                 Attr::DwoName => attrs.dwo_name = true,
-                Attr::Signature => return Err(UnitError::Foreign),
+                Attr::Signature => attrs.signature = context.offset(value)?,
             }
         }
         Ok(attrs)
@@ -380,6 +443,10 @@ impl<'p> Reader<'p> {
             let id = reader.reserve(offset);
             reader.unit.define(id, head(name, kind, 0, false, ty), &[]);
         };
+        if attrs.signature != 0 {
+            self.aliases.push((offset, attrs.signature));
+            return Ok(Frame::Transparent);
+        }
         match plan.role {
             Role::Member => {
                 if let Some(Frame::Composite { kind, .. }) = self.frames.last() {
@@ -516,6 +583,7 @@ impl<'p> Reader<'p> {
                 self.enumerators.truncate(from);
             }
             Frame::Array { id, element, len } => {
+                let len = u32::try_from(len).unwrap_or_else(|_| self.inexact(0));
                 // The index type follows when the whole unit is read.
                 self.unit.define(id, head(Name::EMPTY, Kind::Array, 0, false, 0), &[element, 0, len]);
             }
@@ -527,62 +595,26 @@ impl<'p> Reader<'p> {
         Ok(())
     }
 
-    fn base_type(&mut self, offset: u32, attrs: &Attrs<'_>) {
-        let size = attrs.byte_size.unwrap_or(0);
-        let name = attrs.name;
-        let encoding = gimli::DwAte(attrs.encoding as u8);
-        let id = self.reserve(offset);
-        match encoding {
-            gimli::DW_ATE_float if matches!(size, 2 | 4 | 8 | 12 | 16) => {
-                self.unit.define(id, head(name, Kind::Float, 0, false, size as u32), &[]);
-                return;
-            }
-            // Two numbers of half the size, which is how C lays them out. The array's index type is set with all others'.
-            gimli::DW_ATE_complex_float if matches!(size, 4 | 8 | 16 | 24 | 32) => {
-                self.degraded += 1;
-                let part = match size {
-                    4 => "_Float16",
-                    8 => "float",
-                    16 => "double",
-                    _ => "long double",
-                };
-                let part = self.pool.name(part.as_bytes());
-                let part = self.hidden(head(part, Kind::Float, 0, false, size as u32 / 2), &[]);
-                self.unit.define(id, head(Name::EMPTY, Kind::Array, 0, false, 0), &[0, 0, 2]);
-                self.late.push((id, 3, part));
-                self.arrays.push(id);
-                return;
-            }
-            _ => {}
-        }
-        let flags = match encoding {
-            gimli::DW_ATE_signed | gimli::DW_ATE_signed_char => INT_SIGNED,
-            gimli::DW_ATE_boolean => INT_BOOL,
-            _ => 0,
-        };
-        let (name, size, flags) = match size {
-            1 | 2 | 4 | 8 | 16 => (name, size as u32, flags),
-            _ => {
-                self.degraded += 1;
-                (self.pool.name(b"__SANITIZED_FAKE_INT__"), 4, flags)
-            }
-        };
-        if size == 4 && flags == INT_SIGNED && self.int.0 == 0 && name == self.int_name {
-            self.int = id;
-        }
-        self.unit.define(id, head(name, Kind::Int, 0, false, size), &[u32::from(flags) << 24 | (size * 8)]);
-    }
-
     /// Turns DIE offsets into local ids, now that all are known, and mends what waited for that.
     pub(crate) fn resolve(&mut self, address_size: u8, big: bool) {
         let int = self.index_type();
         let finder = Finder { slots: &self.slots, offsets: &self.offsets, aliases: &self.aliases };
+        let mut incomplete = Vec::new();
         for id in (1..=self.unit.len() as u32).map(LocalId) {
+            let mut void = false;
             visit_refs(self.unit.record_mut(id), |what, word| {
                 if what == Ref::Type {
                     *word = finder.find(*word).0;
+                    void |= *word == 0;
                 }
             });
+            if void && needs_type(self.unit.record(id)) {
+                incomplete.push(id);
+            }
+        }
+        self.degraded += incomplete.len() as u32;
+        for id in incomplete {
+            strip(&mut self.unit, id, int);
         }
         let indices = self.arrays.iter().map(|&array| (array, 4, int));
         for (id, word, target) in self.late.drain(..).chain(indices) {
@@ -598,6 +630,15 @@ impl<'p> Reader<'p> {
             }
         }
         self.degraded += self.members.mend(&mut self.unit, address_size, big);
+        // The kernel takes no array of 4 GiB or more.
+        for &array in &self.arrays {
+            if size_of(&self.unit, array, address_size).is_some_and(|size| size > u32::MAX.into())
+                && let Some(len) = self.unit.record_mut(array).get_mut(5)
+            {
+                *len = 0;
+                self.degraded += 1;
+            }
+        }
         self.functions.resolve(&mut self.unit, &finder);
         variables::resolve(&mut self.variables, &self.unit, &finder, address_size);
     }
@@ -616,7 +657,7 @@ impl<'p> Reader<'p> {
     }
 
     /// A type that no DIE stands for.
-    fn hidden(&mut self, head: [u32; 3], payload: &[u32]) -> LocalId {
+    pub(super) fn hidden(&mut self, head: [u32; 3], payload: &[u32]) -> LocalId {
         // It takes the offset of the DIE before it, which is found first.
         self.offsets.push(self.offsets.last().copied().unwrap_or(0));
         let id = self.unit.push(head, payload);
@@ -624,7 +665,7 @@ impl<'p> Reader<'p> {
         id
     }
 
-    fn reserve(&mut self, offset: u32) -> LocalId {
+    pub(super) fn reserve(&mut self, offset: u32) -> LocalId {
         let id = self.unit.reserve();
         self.offsets.push(offset);
         if let Some(slot) = self.slots.get_mut(offset as usize) {
@@ -634,101 +675,14 @@ impl<'p> Reader<'p> {
     }
 
     fn size32(&mut self, size: u64) -> u32 {
-        u32::try_from(size).unwrap_or_else(|_| {
-            self.degraded += 1;
-            u32::MAX
-        })
-    }
-}
-
-/// Finds the local id of a DIE.
-pub(crate) struct Finder<'a> {
-    slots: &'a [u32],
-    offsets: &'a [u32],
-    aliases: &'a [(u32, u32)],
-}
-
-/// A chain of aliases longer than this is a loop.
-const MAX_ALIASES: usize = 16;
-
-impl Finder<'_> {
-    /// The type at a DIE offset; void for 0 and for what is no type.
-    #[inline]
-    pub(crate) fn find(&self, offset: u32) -> LocalId {
-        let mut offset = offset;
-        for _ in 0..MAX_ALIASES {
-            if offset == 0 {
-                break;
-            }
-            if let Some(id) = self.direct(offset) {
-                return id;
-            }
-            match self.aliases.binary_search_by_key(&offset, |&(at, _)| at) {
-                Ok(alias) => offset = self.aliases[alias].1,
-                Err(_) => break,
-            }
-        }
-        LocalId(0)
+        u32::try_from(size).unwrap_or_else(|_| self.inexact(u32::MAX))
     }
 
-    #[inline]
-    fn direct(&self, offset: u32) -> Option<LocalId> {
-        // A slot may be left from an earlier unit; the offsets tell.
-        if let Some(&id) = self.slots.get(offset as usize) {
-            let known = id.checked_sub(1).and_then(|slot| self.offsets.get(slot as usize));
-            return (known == Some(&offset)).then_some(LocalId(id));
-        }
-        let slot = self.offsets.partition_point(|&known| known < offset);
-        (self.offsets.get(slot) == Some(&offset)).then_some(LocalId(slot as u32 + 1))
+    /// What stands for something that cannot be expressed.
+    fn inexact<T>(&mut self, instead: T) -> T {
+        self.degraded += 1;
+        instead
     }
-}
-
-/// What the values of a unit's attributes depend on.
-struct UnitContext<'a, 'u> {
-    sections: &'u Sections<'a>,
-    place: &'u UnitPlace,
-    base: usize,
-    end: usize,
-    str_offsets_base: Option<u64>,
-    addr_base: Option<u64>,
-}
-
-impl UnitContext<'_, '_> {
-    /// A reference as an offset from the start of what is converted in one piece; 0, where no DIE can be, stands for none.
-    #[inline]
-    fn offset(&self, value: Value<'_>) -> Result<u32, UnitError> {
-        let global = match value {
-            Value::UnitRef(offset) => (self.place.start as u64).checked_add(offset),
-            Value::InfoRef(offset) => Some(offset),
-            Value::Signature => return Err(UnitError::Foreign),
-            Value::Supplementary => return Err(UnitError::Supplementary),
-            _ => return Ok(0),
-        };
-        let global = global.ok_or(UnitError::Truncated)?;
-        if global < self.base as u64 || global >= self.end as u64 {
-            return Err(UnitError::Foreign);
-        }
-        Ok((global - self.base as u64) as u32)
-    }
-
-    /// The string offset at an index of the unit's part of `.debug_str_offsets`.
-    fn str_offset<const BIG: bool>(&self, index: u64) -> Option<u64> {
-        let size = if self.place.encoding.format == gimli::Format::Dwarf64 { 8 } else { 4 };
-        // Without a base the first table is meant, which starts after its header.
-        let base = self.str_offsets_base.unwrap_or(u64::from(size) * 2);
-        entry::<BIG>(self.sections.strings.str_offsets, base, index, size)
-    }
-
-    /// The address at an index of the unit's part of `.debug_addr`.
-    fn address<const BIG: bool>(&self, index: u64) -> Option<u64> {
-        let base = self.addr_base.unwrap_or(if self.place.encoding.version < 5 { 0 } else { 8 });
-        entry::<BIG>(self.sections.addr, base, index, self.place.encoding.address_size)
-    }
-}
-
-fn entry<const BIG: bool>(table: &[u8], base: u64, index: u64, size: u8) -> Option<u64> {
-    let at = base.checked_add(index.checked_mul(size.into())?)?;
-    Cursor::<BIG>::new(table, usize::try_from(at).ok()?).word(size).ok()
 }
 
 fn unsigned(value: Value<'_>) -> Option<u64> {
@@ -748,50 +702,10 @@ fn signed(value: Value<'_>) -> Option<i64> {
     }
 }
 
-/// Whether a type is a signed integer, typedefs looked through.
-fn is_signed(unit: &Unit, id: LocalId) -> bool {
-    let mut id = id;
-    for _ in 0..MAX_ALIASES {
-        let &[_, info, third, ref payload @ ..] = unit.record(id) else { return false };
-        match Kind::from_number(Info(info).kind_number()) {
-            Some(Kind::Typedef) => id = LocalId(third),
-            Some(Kind::Int) => {
-                return payload.first().is_some_and(|&word| word >> 24 & u32::from(INT_SIGNED) != 0);
-            }
-            _ => return false,
-        }
-    }
-    false
-}
-
 /// A number of elements as a `vlen`.
 pub(crate) fn vlen(len: usize) -> Result<u32, UnitError> {
     u32::try_from(len)
         .ok()
         .filter(|&len| len <= btf::kind::MAX_VLEN)
         .ok_or(UnitError::TooLarge("a type with more than 65535 members"))
-}
-
-/// `DW_LANG_C_plus_plus_23` of the list of languages that follows DWARF 5.
-const DW_LANG_C_PLUS_PLUS_23: gimli::DwLang = gimli::DwLang(0x3a);
-
-/// Whether a unit's types are C's. Languages that are known to be others are told apart, so that a newer C is not taken for one.
-fn is_c(language: u64) -> bool {
-    let Ok(language) = u16::try_from(language).map(gimli::DwLang) else { return true };
-    !matches!(
-        language,
-        gimli::DW_LANG_C_plus_plus
-            | gimli::DW_LANG_C_plus_plus_03
-            | gimli::DW_LANG_C_plus_plus_11
-            | gimli::DW_LANG_C_plus_plus_14
-            | gimli::DW_LANG_C_plus_plus_17
-            | gimli::DW_LANG_C_plus_plus_20
-            | DW_LANG_C_PLUS_PLUS_23
-            | gimli::DW_LANG_Rust
-            | gimli::DW_LANG_ObjC_plus_plus
-            | gimli::DW_LANG_Go
-            | gimli::DW_LANG_Swift
-            | gimli::DW_LANG_D
-            | gimli::DW_LANG_Zig
-    )
 }

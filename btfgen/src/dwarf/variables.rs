@@ -6,7 +6,7 @@ use gimli::Encoding;
 use super::cursor::Cursor;
 use super::form::Value;
 use super::members::size_of;
-use super::unit::Finder;
+use super::references::Finder;
 
 /// A variable's DIE, outside of functions.
 #[derive(Clone, Copy, Debug)]

@@ -10,16 +10,18 @@ use object::{Object, ObjectSection, ObjectSymbol, RelocationKind, RelocationTarg
 use super::image::{ElfError, Image};
 use btf::Endian;
 
-/// Applies the relocations of the section called `name` to its (decompressed) bytes.
+/// Applies the relocations of the section with this index to its (decompressed) bytes.
 pub(super) fn apply<'d>(
     image: &Image<'d>,
-    name: &str,
+    index: usize,
     bytes: Cow<'d, [u8]>,
 ) -> Result<Cow<'d, [u8]>, ElfError> {
-    let failed = |reason: String| ElfError::Relocation { section: name.into(), reason };
+    let failed =
+        |reason: String| ElfError::Relocation { section: image.sections[index].name.clone(), reason };
     let whole = image.whole_file()?;
     let file = object::File::parse(&*whole).map_err(|error| failed(error.to_string()))?;
-    let Some(section) = file.section_by_name(name) else { return Ok(bytes) };
+    let section =
+        file.section_by_index(object::SectionIndex(index)).map_err(|error| failed(error.to_string()))?;
     let mut bytes = bytes;
     for (offset, relocation) in section.relocations() {
         // What is not a plain address or offset (RISC-V's sums and differences over code) stands in location lists and line tables,

@@ -84,10 +84,7 @@ pub(super) fn make(
     if let Some(first) = extracted.report.lost.first() {
         // An archive's answer is final: BTF that lacks types would stand in the way of the whole.
         let units = extracted.report.units + lost;
-        let (at, why) = (first.offset, &first.reason);
-        let reason =
-            format!("{lost} of {units} units of its DWARF could not be read, the first at {at:#x}: {why}");
-        return Err(lasting(reason));
+        return Err(lasting(format!("{lost} of {units} units of its DWARF could not be read; {first}")));
     }
     match Btf::parse(&extracted.btf) {
         Ok(btf) if vmlinux::is_plausible_kernel(&btf) => {}

@@ -1,0 +1,100 @@
+//! What the values of attributes refer to: other DIEs, strings and addresses by index.
+
+use btf::dedup::LocalId;
+
+use super::cursor::Cursor;
+use super::form::Value;
+use super::unit::{Sections, UnitError, UnitPlace};
+
+/// Finds the local id of a DIE.
+pub(crate) struct Finder<'a> {
+    pub(crate) slots: &'a [u32],
+    pub(crate) offsets: &'a [u32],
+    pub(crate) aliases: &'a [(u32, u32)],
+}
+
+/// A chain of aliases longer than this is a loop.
+pub(crate) const MAX_ALIASES: usize = 16;
+
+impl Finder<'_> {
+    /// The type at a DIE offset; void for 0 and for what is no type.
+    #[inline]
+    pub(crate) fn find(&self, offset: u32) -> LocalId {
+        let mut offset = offset;
+        for _ in 0..MAX_ALIASES {
+            if offset == 0 {
+                break;
+            }
+            if let Some(id) = self.direct(offset) {
+                return id;
+            }
+            match self.aliases.binary_search_by_key(&offset, |&(at, _)| at) {
+                Ok(alias) => offset = self.aliases[alias].1,
+                Err(_) => break,
+            }
+        }
+        LocalId(0)
+    }
+
+    #[inline]
+    fn direct(&self, offset: u32) -> Option<LocalId> {
+        // A slot may be left from an earlier unit; the offsets tell.
+        if let Some(&id) = self.slots.get(offset as usize) {
+            let known = id.checked_sub(1).and_then(|slot| self.offsets.get(slot as usize));
+            return (known == Some(&offset)).then_some(LocalId(id));
+        }
+        let slot = self.offsets.partition_point(|&known| known < offset);
+        (self.offsets.get(slot) == Some(&offset)).then_some(LocalId(slot as u32 + 1))
+    }
+}
+
+/// What the values of a unit's attributes depend on.
+pub(crate) struct UnitContext<'a, 'u> {
+    pub(crate) sections: &'u Sections<'a>,
+    pub(crate) place: &'u UnitPlace,
+    pub(crate) base: usize,
+    pub(crate) end: usize,
+    pub(crate) str_offsets_base: Option<u64>,
+    pub(crate) addr_base: Option<u64>,
+}
+
+impl UnitContext<'_, '_> {
+    /// A reference as an offset from the start of what is converted in one piece; 0, where no DIE can be, stands for none.
+    #[inline]
+    pub(crate) fn offset(&self, value: Value<'_>) -> Result<u32, UnitError> {
+        let global = match value {
+            Value::UnitRef(offset) => (self.place.start as u64).checked_add(offset),
+            Value::InfoRef(offset) => Some(offset),
+            Value::Signature(signature) => {
+                let place = self.sections.signatures.get(&signature);
+                Some(*place.ok_or(UnitError::NoTypeUnit(signature))?)
+            }
+            Value::Supplementary => return Err(UnitError::Supplementary),
+            _ => return Ok(0),
+        };
+        let global = global.ok_or(UnitError::Truncated)?;
+        if global < self.base as u64 || global >= self.end as u64 {
+            return Err(UnitError::Foreign);
+        }
+        Ok((global - self.base as u64) as u32)
+    }
+
+    /// The string offset at an index of the unit's part of `.debug_str_offsets`.
+    pub(crate) fn str_offset<const BIG: bool>(&self, index: u64) -> Option<u64> {
+        let size = if self.place.encoding.format == gimli::Format::Dwarf64 { 8 } else { 4 };
+        // Without a base the first table is meant, which starts after its header.
+        let base = self.str_offsets_base.unwrap_or(u64::from(size) * 2);
+        entry::<BIG>(self.sections.strings.str_offsets, base, index, size)
+    }
+
+    /// The address at an index of the unit's part of `.debug_addr`.
+    pub(crate) fn address<const BIG: bool>(&self, index: u64) -> Option<u64> {
+        let base = self.addr_base.unwrap_or(if self.place.encoding.version < 5 { 0 } else { 8 });
+        entry::<BIG>(self.sections.addr, base, index, self.place.encoding.address_size)
+    }
+}
+
+fn entry<const BIG: bool>(table: &[u8], base: u64, index: u64, size: u8) -> Option<u64> {
+    let at = base.checked_add(index.checked_mul(size.into())?)?;
+    Cursor::<BIG>::new(table, usize::try_from(at).ok()?).word(size).ok()
+}
