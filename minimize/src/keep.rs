@@ -165,17 +165,12 @@ impl Keep {
     }
 }
 
+/// What a record refers to, except what a pointer points to and members.
 fn push_always_kept(ty: &Type<'_>, left: &mut Vec<TypeId>) {
-    match ty.kind() {
-        Kind::Ptr => {}
-        Kind::Array => {
-            let array = ty.array().expect("the kind was matched");
-            left.extend([array.element, array.index]);
-        }
-        _ => {
-            left.extend(ty.target());
-            left.extend(ty.params().map(|param| param.ty));
-        }
+    if ty.kind() != Kind::Ptr {
+        left.extend(ty.target());
+        left.extend(ty.params().map(|param| param.ty));
+        left.extend(ty.array().into_iter().flat_map(|array| [array.element, array.index]));
     }
 }
 

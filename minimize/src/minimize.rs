@@ -19,6 +19,7 @@ use crate::object::{Object, Root};
 use crate::reason::Reason;
 use crate::relocation::RelocationKind;
 use crate::resolve::{Outcome, Outcomes, allowance, evaluate};
+use crate::spec::Spec;
 use crate::trace::Log;
 
 /// Most candidates of one type that are compared with each other; any more are simply kept.
@@ -98,6 +99,7 @@ struct Choice<'m, 'a> {
     object: &'m Object<'a>,
     root: &'m Root<'a>,
     outcomes: Outcomes,
+    /// By candidate.
     kept: Vec<bool>,
 }
 
@@ -136,24 +138,23 @@ fn settle(
             keep.add(kernel, &log.events)?;
         }
         if keep.weight() == before {
-            return Err(differences.first().map_or(
-                Error::PointerSize { size: kernel.pointer_size() },
-                |first| {
-                    let (object, reason) = (first.choice.object, (&first.full, &first.minimized));
-                    let position = first.choice.root.specs.iter().position(|&spec| spec == first.spec);
-                    let sequence = &first.choice.root.sequence;
-                    let relocation = sequence.iter().find(|entry| Some(entry.1 as usize) == position);
-                    let relocation =
-                        relocation.map(|&(relocation, _)| &object.relocations()[relocation as usize]);
-                    Error::SelfCheck {
-                        object: first.choice.index,
-                        relocation: relocation
-                            .map_or_else(String::new, |relocation| object.describe(relocation)),
-                        full: reason.0.to_string(),
-                        minimized: reason.1.to_string(),
-                    }
-                },
-            ));
+            let size = kernel.pointer_size();
+            return Err(differences.first().map_or(Error::PointerSize { size }, Difference::error));
+        }
+    }
+}
+
+impl Difference<'_, '_> {
+    fn error(&self) -> Error {
+        let Choice { object, root, .. } = self.choice;
+        let of_spec = |&&(_, position): &&(u32, u32)| root.specs[position as usize] == self.spec;
+        let relocation = root.sequence.iter().find(of_spec).map(|&(relocation, _)| relocation as usize);
+        let relocation = relocation.map(|relocation| object.describe(&object.relocations()[relocation]));
+        Error::SelfCheck {
+            object: self.choice.index,
+            relocation: relocation.unwrap_or_default(),
+            full: self.full.to_string(),
+            minimized: self.minimized.to_string(),
         }
     }
 }
@@ -173,7 +174,7 @@ fn differences<'m, 'a>(
             let original = |id: TypeId| ids[id.0 as usize - 1];
             let present = found.next_if(|&id| original(id) == candidate);
             for (&spec, full) in root.specs.iter().zip(outcomes.row(at)) {
-                if matches!(full, Outcome::Fail(reason) if **reason == Reason::TooComplex) {
+                if full.is_given_up() {
                     continue;
                 }
                 let minimized = match present {
@@ -197,7 +198,7 @@ fn differences<'m, 'a>(
 /// The outcome with the id that the type had in the kernel, where that is the question.
 fn renumber(
     outcome: Outcome,
-    spec: &Result<crate::spec::Spec<'_>, Reason>,
+    spec: &Result<Spec<'_>, Reason>,
     original: impl Fn(TypeId) -> TypeId,
 ) -> Outcome {
     match (outcome, spec) {
@@ -241,13 +242,9 @@ fn choose(outcomes: &Outcomes) -> Vec<bool> {
 
 /// Whether these candidates always agree, wherever more than one matches.
 fn agree(outcomes: &Outcomes, candidates: &[usize]) -> bool {
-    let (first, rest) = (candidates[0], &candidates[1..]);
-    (0..outcomes.row(first).len()).all(|position| {
-        let outcome = |candidate: usize| &outcomes.row(candidate)[position];
-        let mut given: Option<&Outcome> = None;
-        std::iter::once(&first).chain(rest).all(|&candidate| {
-            let outcome = outcome(candidate);
-            *outcome == Outcome::NoMatch || given.replace(outcome).is_none_or(|given| given.is_like(outcome))
-        })
+    (0..outcomes.row(candidates[0]).len()).all(|position| {
+        let given = candidates.iter().map(|&candidate| &outcomes.row(candidate)[position]);
+        let mut given = given.filter(|outcome| **outcome != Outcome::NoMatch);
+        given.next().is_none_or(|first| given.all(|outcome| outcome.is_like(first)))
     })
 }

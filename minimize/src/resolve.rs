@@ -19,10 +19,14 @@ use crate::trace::{Event, Trace};
 use crate::types::Types;
 
 /// Comparisons that every object may take, and how many more for each of its relocations. A comparison takes a few nanoseconds.
-const STEPS: u64 = 1 << 24;
-const STEPS_PER_SPEC: u64 = 1 << 14;
+const STEPS: u64 = 1 << 22;
+const STEPS_PER_SPEC: u64 = 1 << 16;
+/// Most comparisons for one relocation and one candidate. A large struct with everything in it takes a tenth of it.
+const STEPS_AT_ONCE: u64 = 1 << 22;
 /// What looking at one candidate for one relocation costs at least, so that the allowance bounds memory too.
 const STEPS_PER_OUTCOME: u64 = 64;
+/// Notes about one candidate are looked through for repetitions when there are more than this.
+const MANY_NOTES: usize = 1 << 16;
 
 /// What becomes of a relocation on a kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,6 +111,11 @@ impl Match {
 }
 
 impl Outcome {
+    /// Whether the types were too complex to compare: then this says nothing.
+    pub(crate) fn is_given_up(&self) -> bool {
+        matches!(self, Outcome::Fail(reason) if **reason == Reason::TooComplex)
+    }
+
     /// Whether a loader could not tell one from the other. A failure is a failure.
     pub(crate) fn is_like(&self, other: &Outcome) -> bool {
         match (self, other) {
@@ -163,13 +172,21 @@ impl Outcomes {
         let mut outcomes = Vec::with_capacity(pairs);
         let mut notes = vec![trace.mark()];
         for &candidate in &candidates {
+            let start = trace.mark();
+            let mut many = MANY_NOTES;
             for &spec in &root.specs {
                 let mark = trace.mark();
                 let outcome = evaluate(kernel, object, spec, candidate, trace, steps);
-                if outcome == Outcome::NoMatch {
-                    trace.fail(mark);
+                match &outcome {
+                    Outcome::NoMatch => trace.fail(mark),
+                    outcome if outcome.is_given_up() => trace.discard(mark),
+                    _ => {}
                 }
                 outcomes.push(outcome);
+                if trace.mark() - start > many {
+                    trace.compact(start);
+                    many = MANY_NOTES + 2 * (trace.mark() - start);
+                }
             }
             notes.push(trace.mark());
         }
@@ -210,12 +227,10 @@ impl Outcomes {
         let mut left: Vec<usize> = (0..self.candidates.len()).collect();
         for &(relocation, position) in &root.sequence {
             let outcome = |candidate: usize| &self.row(candidate)[position as usize];
-            let kind = object
-                .spec(relocation as usize)
-                .as_ref()
-                .map_or(RelocationKind::TypeIdLocal, |spec| spec.kind);
-            let resolution =
-                if self.too_many { Err(Reason::TooComplex) } else { self.agree(&left, outcome, kind) };
+            let resolution = match object.spec(relocation as usize) {
+                Ok(spec) if !self.too_many => self.agree(&left, outcome, spec.kind),
+                _ => Err(Reason::TooComplex),
+            };
             if resolution.is_ok() && left.iter().any(|&candidate| *outcome(candidate) != Outcome::NoMatch) {
                 left.retain(|&candidate| *outcome(candidate) != Outcome::NoMatch);
             }
@@ -269,12 +284,16 @@ pub(crate) fn evaluate<T: Trace>(
     let (Some(local), Ok(spec)) = (object.types(), &object.specs[spec as usize]) else {
         return Outcome::NoMatch; // such a spec belongs to no root
     };
-    let mut matcher = Matcher { local, target: kernel.types(), trace, steps };
-    match matcher.matching(spec, candidate) {
+    let mut left = STEPS_AT_ONCE.min(*steps);
+    *steps -= left;
+    let mut matcher = Matcher { local, target: kernel.types(), trace, steps: &mut left };
+    let outcome = match matcher.matching(spec, candidate) {
         Ok(Some(found)) => Outcome::Match(found),
         Ok(None) => Outcome::NoMatch,
         Err(reason) => Outcome::Fail(Box::new(reason)),
-    }
+    };
+    *steps += left;
+    outcome
 }
 
 /// The object's types on one side, the kernel's on the other.

@@ -7,7 +7,7 @@
 use btf::TypeId;
 
 /// A fact about a type of the kernel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Event {
     /// There is this type, with its name, and through typedefs, qualifiers and array elements what it is.
     Type(TypeId),
@@ -35,6 +35,8 @@ pub(crate) trait Trace {
     fn discard(&mut self, mark: usize);
     /// Forgets what was noted since `mark`: it belongs to an attempt that failed.
     fn fail(&mut self, mark: usize);
+    /// Forgets repetitions since `mark`.
+    fn compact(&mut self, mark: usize);
 }
 
 impl Trace for () {
@@ -44,6 +46,7 @@ impl Trace for () {
     }
     fn discard(&mut self, _: usize) {}
     fn fail(&mut self, _: usize) {}
+    fn compact(&mut self, _: usize) {}
 }
 
 /// The facts noted.
@@ -68,5 +71,11 @@ impl Trace for Log {
         if !self.failures {
             self.events.truncate(mark);
         }
+    }
+    fn compact(&mut self, mark: usize) {
+        let mut since = self.events.split_off(mark);
+        since.sort_unstable();
+        since.dedup();
+        self.events.append(&mut since);
     }
 }

@@ -83,7 +83,7 @@ impl<'a> Types<'_, 'a> {
                     return total(id, elements, Size { bytes: self.pointer_size, of_pointer: true });
                 }
                 Kind::Array => {
-                    let array = ty.array().expect("the kind was matched");
+                    let Some(array) = ty.array() else { break };
                     elements = elements.checked_mul(array.len).ok_or(Reason::SizeTooLarge(id))?;
                     array.element
                 }

@@ -128,7 +128,8 @@ fn candidates_in_any_order() {
     assert_eq!(answers, [Answer::Value(0, None), Answer::Value(8, None), Answer::Poison]);
 }
 
-/// Check that of two candidates which differ in the size of a field, the first one decides, whatever the second one could stand in for.
+/// Check that of candidates which differ in the size of a field, the first one decides: that a later one, which gives the same, could stand in for it does not
+/// count when another one comes between them.
 #[test]
 fn first_candidate_decides_the_load() {
     let long = Shape::Int { size: 8, signed: false, bit_offset: 0 };
@@ -136,12 +137,13 @@ fn first_candidate_decides_the_load() {
         ("unsigned long", long.clone()),
         ("s", structure(&[("a", INT)])),
         ("s", structure(&[("a", 2), ("b", INT)])),
+        ("s", structure(&[("a", INT), ("c", INT)])),
     ]);
-    let object = world(&[("unsigned long", long), ("s", structure(&[("a", 2), ("b", INT)]))]);
-    let mut load = relo(3, &[0, 0], BYTE_OFF);
-    load.load = true;
-    let (minimized, answers) = sound(&kernel, &object, &[load, relo(3, &[0, 1], FIELD_EXISTS)]);
-    assert_eq!(answers, [Answer::Value(0, Some((4, false))), YES]);
+    let object = world(&[("unsigned long", long), ("s", structure(&[("a", 2), ("b", INT), ("c", INT)]))]);
+    let load = Relo { load: true, ..relo(3, &[0, 0], BYTE_OFF) };
+    let relos = [load, relo(3, &[0, 1], FIELD_EXISTS), relo(3, &[0, 2], FIELD_EXISTS)];
+    let (minimized, answers) = sound(&kernel, &object, &relos);
+    assert_eq!(answers, [Answer::Value(0, Some((4, false))), YES, NO]);
     assert!(minimized.types.iter().any(|id| id.0 == 3), "the first candidate is missing");
 }
 
@@ -194,9 +196,36 @@ fn pointers_of_four_bytes() {
     assert_eq!(answers, [Answer::Value(4, None)]);
     let (minimized, _) = sound(&kernel, &object, &[relo(4, &[0, 0], BYTE_OFF)]);
     assert_eq!(minimized.types.iter().map(|id| id.0).collect::<Vec<_>>(), [3, 5]);
-    let mut load = relo(4, &[0, 0], BYTE_OFF);
-    load.load = true;
+    let load = Relo { load: true, ..relo(4, &[0, 0], BYTE_OFF) };
     assert_eq!(sound(&kernel, &object, &[load]).1, [Answer::Value(0, Some((4, true)))]);
+}
+
+/// Check that the size of pointers is kept where it decides how far an array's element is from its start.
+#[test]
+fn elements_of_four_bytes() {
+    let kernel = world(&[
+        ("long", Shape::Int { size: 4, signed: true, bit_offset: 0 }),
+        ("", Shape::Ptr(0)),
+        ("", Shape::Array { element: 3, index: INT, len: 4 }),
+        ("s", structure(&[("a", 4)])),
+    ]);
+    let relos = [relo(5, &[0, 0, 2], BYTE_OFF)];
+    assert_eq!(sound(&kernel, &kernel.clone(), &relos).1, [Answer::Value(8, None)]);
+}
+
+/// Check that a member of the right name and the wrong kind inside an anonymous member, whose offset libbpf leaves behind, does so on the minimised BTF as well.
+#[test]
+fn offset_left_behind() {
+    let kernel = world(&[
+        ("", Shape::Ptr(0)),
+        ("", structure(&[("x", INT), ("m", 2)])),
+        ("", structure(&[("", 3)])),
+        ("", structure(&[("m", INT)])),
+        ("s", structure(&[("", 4), ("", 5)])),
+    ]);
+    let object = world(&[("s", structure(&[("m", INT)]))]);
+    let relos = [relo(2, &[0, 0], BYTE_OFF)];
+    assert_eq!(sound(&kernel, &object, &relos).1, [Answer::Value(16, None)]);
 }
 
 /// Check that the output has the kernel's byte order.
