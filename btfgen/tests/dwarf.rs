@@ -277,6 +277,14 @@ fn units_that_share() {
         .arg("-o")
         .arg(&linked));
     assert_agrees_with_pahole(&linked, &AGREED, "lto");
+    // A function's prototype stands once, with its names, and nothing without a use beside it.
+    let together = convert(&linked_with(dir.path(), &["-g"], &["types.c", "same_name_b.c"]));
+    let alone = convert(&linked_with(dir.path(), &["-g"], &["types.c"]));
+    let prototypes = |made: &Extracted| {
+        let btf = Btf::parse(&made.btf).unwrap();
+        btf.types().flatten().filter(|ty| ty.kind() == Kind::FuncProto).count()
+    };
+    assert_eq!(prototypes(&together), prototypes(&alone));
 }
 
 /// Check that what BTF cannot say is simplified and counted, and that the kernel takes all of it.

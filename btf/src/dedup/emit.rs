@@ -80,7 +80,8 @@ impl<'a, 'p> Emitter<'a, 'p> {
         for (unit, types) in self.units.iter().enumerate() {
             let kept: &[GlobalRef] = types.edges.as_ref().map_or(&types.order, |edges| &edges.records);
             for (slot, &global) in kept.iter().enumerate() {
-                if global.is_void() {
+                let hidden = types.edges.as_ref().is_some_and(|edges| edges.hidden[slot]);
+                if global.is_void() || hidden {
                     continue;
                 }
                 let dense = self.pool.dense(global);

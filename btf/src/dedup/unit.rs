@@ -63,6 +63,8 @@ pub struct UnitTypes {
 #[derive(Debug, Default)]
 pub(crate) struct Edges {
     pub(crate) records: Vec<GlobalRef>,
+    /// Whether a type is hidden.
+    pub(crate) hidden: Vec<bool>,
     ends: Vec<u32>,
     targets: Vec<LocalId>,
 }
@@ -248,6 +250,7 @@ impl Unit {
                 edges.targets.push(LocalId(if known { word } else { 0 }));
             });
             edges.ends.push(edges.targets.len() as u32);
+            edges.hidden.push(node.hidden);
         }
         edges
     }
