@@ -55,6 +55,7 @@ static bool load(const char *btf, const char *path, int alone)
 	LIBBPF_OPTS(bpf_object_open_opts, options, .btf_custom_path = btf);
 	struct bpf_object *object = bpf_object__open_file(path, &options);
 	struct bpf_program *program;
+	struct bpf_map *map;
 	bool found = false;
 	int at = 0;
 
@@ -67,6 +68,9 @@ static bool load(const char *btf, const char *path, int alone)
 		bpf_program__set_autoload(program, alone < 0 || at == alone);
 		at++;
 	}
+	/* Leave nothing behind in the BPF file system. */
+	bpf_object__for_each_map(map, object)
+		bpf_map__set_pin_path(map, NULL);
 	bpf_object__load(object);
 	at = 0;
 	bpf_object__for_each_program(program, object) {
