@@ -9,7 +9,8 @@ use hashbrown::{HashMap, HashSet};
 use super::kernel_symbols::KernelSymbols;
 use super::names::StringSections;
 use super::tables::Tables;
-use super::unit::{Content, Reader, Sections, UnitError, UnitPlace};
+use super::unit::{Content, Reader, Sections, UnitPlace};
+use super::unit_error::UnitError;
 use super::units;
 use crate::elf::{ElfError, Image};
 

@@ -6,7 +6,8 @@ use btf::Kind;
 use btf::dedup::{LocalId, Name, Unit, head};
 
 use super::references::Finder;
-use super::unit::{UnitError, vlen};
+use super::unit::vlen;
+use super::unit_error::UnitError;
 
 /// A function's DIE.
 #[derive(Default, Clone, Debug)]

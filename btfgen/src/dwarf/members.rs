@@ -5,7 +5,8 @@ use btf::{Kind, kind::Info};
 
 use super::cursor::Cursor;
 use super::form::Value;
-use super::unit::{UnitError, vlen};
+use super::unit::vlen;
+use super::unit_error::UnitError;
 
 /// What a member's DIE says of its place.
 #[derive(Default, Clone, Copy, Debug)]

@@ -25,8 +25,9 @@ mod plan;
 mod references;
 mod tables;
 mod unit;
+mod unit_error;
 mod units;
 mod variables;
 
 pub use convert::{Conversion, DwarfError, LostUnit, convert};
-pub use unit::UnitError;
+pub use unit_error::UnitError;

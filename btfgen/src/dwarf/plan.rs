@@ -6,7 +6,7 @@
 use gimli::{AttributeSpecification, DwAt, DwForm, DwTag, Encoding, Format};
 use hashbrown::HashMap;
 
-use super::unit::UnitError;
+use super::unit_error::UnitError;
 
 /// What a DIE means for the conversion.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,7 +99,6 @@ pub(crate) enum Attr {
     /// `DW_AT_abstract_origin` or `DW_AT_specification`.
     Origin,
     Location,
-    Inline,
     LowPc,
     Signature,
     Language,
@@ -126,7 +125,6 @@ impl Attr {
             gimli::DW_AT_count => Attr::Count,
             gimli::DW_AT_abstract_origin | gimli::DW_AT_specification => Attr::Origin,
             gimli::DW_AT_location => Attr::Location,
-            gimli::DW_AT_inline => Attr::Inline,
             gimli::DW_AT_low_pc | gimli::DW_AT_ranges => Attr::LowPc,
             gimli::DW_AT_signature => Attr::Signature,
             gimli::DW_AT_language => Attr::Language,
@@ -169,7 +167,7 @@ impl Role {
                     | Declaration
             ),
             Role::Subprogram => {
-                matches!(attr, Name | Type | Declaration | External | Origin | Inline | LowPc)
+                matches!(attr, Name | Type | Declaration | External | Origin | LowPc)
             }
             Role::Variable => {
                 matches!(attr, Name | Type | Declaration | External | Origin | Location)

@@ -4,7 +4,8 @@ use btf::dedup::LocalId;
 
 use super::cursor::Cursor;
 use super::form::Value;
-use super::unit::{Sections, UnitError, UnitPlace};
+use super::unit::{Sections, UnitPlace};
+use super::unit_error::UnitError;
 
 /// Finds the local id of a DIE.
 pub(crate) struct Finder<'a> {

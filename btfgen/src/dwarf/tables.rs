@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use gimli::{Abbreviations, DebugAbbrevOffset, EndianSlice, RunTimeEndian};
 
-use super::unit::UnitError;
+use super::unit_error::UnitError;
 
 /// The tables of `.debug_abbrev`.
 pub(crate) struct Tables<'a> {

@@ -11,16 +11,19 @@ use btf::{Ref, visit_refs};
 use gimli::Encoding;
 
 use super::convert::FastMap;
-use super::cursor::{Cursor, Truncated};
-use super::form::{self, FormError, Value};
-use super::functions::{Function, Functions};
+use super::cursor::Cursor;
+use super::form::{self, Value};
+use super::functions::Functions;
 use super::language::is_c;
-use super::members::{Bits, Member, Members, size_of};
+use super::members::{Bits, Members, size_of};
 use super::mend::{is_signed, needs_type, strip};
 use super::names::{Found, Names, StringSections};
 use super::plan::{Attr, Plan, Plans, Role, Step};
 use super::references::{Finder, UnitContext};
-use super::variables::{self, Variable, address_of};
+use super::unit_error::UnitError;
+use super::variables::{self, Variable};
+
+mod entries;
 
 /// Where a unit lies and how it is encoded.
 #[derive(Clone, Copy, Debug)]
@@ -50,55 +53,6 @@ pub(crate) struct Sections<'a> {
     pub(crate) strings: StringSections<'a>,
     /// Where the types of type units are, by signature, as offsets in `info`.
     pub(crate) signatures: &'a FastMap<u64, u64>,
-}
-
-/// Why a unit was not converted.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UnitError {
-    /// A DIE or attribute runs past the end of the unit.
-    #[error("it ends in the middle of a DIE")]
-    Truncated,
-    /// A DIE of an abbreviation that the unit's table does not have.
-    #[error("abbreviation code {0} is not in its table")]
-    Abbreviation(u64),
-    /// An attribute form that is not in DWARF 2 to 5 or its GNU extensions.
-    #[error("attribute form 0x{0:x} is unknown")]
-    Form(u16),
-    /// The unit's DIEs are in another file.
-    #[error(
-        "its DIEs are in a separate file (split DWARF, {0}); give a file with the whole debug information"
-    )]
-    Split(String),
-    /// It refers to a supplementary file.
-    #[error("it refers to a supplementary file (dwz, .gnu_debugaltlink), which was not given")]
-    Supplementary,
-    /// A type in another unit is referred to; such files are converted in one piece.
-    #[error("it refers to types of other units")]
-    Foreign,
-    /// It refers to a type unit that is not there.
-    #[error("it refers to the type unit 0x{0:016x}, which is not in the file")]
-    NoTypeUnit(u64),
-    /// The abbreviation table cannot be read.
-    #[error("its abbreviation table at offset 0x{0:x} cannot be read: {1}")]
-    Table(usize, String),
-    /// More types or members than a BTF record or 32-bit offsets can hold.
-    #[error("it is too large: {0}")]
-    TooLarge(&'static str),
-}
-
-impl From<Truncated> for UnitError {
-    fn from(_: Truncated) -> Self {
-        UnitError::Truncated
-    }
-}
-
-impl From<FormError> for UnitError {
-    fn from(error: FormError) -> Self {
-        match error {
-            FormError::Truncated => UnitError::Truncated,
-            FormError::Unknown(form) => UnitError::Form(form.0),
-        }
-    }
 }
 
 /// What a unit held besides types.
@@ -132,7 +86,6 @@ pub(super) struct Attrs<'a> {
     pub(super) encoding: u64,
     declaration: bool,
     external: bool,
-    inline: u64,
     has_code: bool,
     bits: Bits,
     const_value: Option<(u64, bool)>,
@@ -394,7 +347,6 @@ impl<'p> Reader<'p> {
                 Attr::Encoding => attrs.encoding = unsigned(value).unwrap_or(0),
                 Attr::Declaration => attrs.declaration = unsigned(value) != Some(0),
                 Attr::External => attrs.external = unsigned(value) != Some(0),
-                Attr::Inline => attrs.inline = unsigned(value).unwrap_or(0),
                 Attr::LowPc => attrs.has_code = true,
                 Attr::ConstValue => {
                     attrs.const_value = match value {
@@ -429,170 +381,6 @@ impl<'p> Reader<'p> {
             }
         }
         Ok(attrs)
-    }
-
-    /// Takes in one DIE and tells what its children mean.
-    fn entry<const BIG: bool>(
-        &mut self,
-        offset: u32,
-        plan: Plan,
-        attrs: &Attrs<'_>,
-        context: &UnitContext<'_, '_>,
-    ) -> Result<Frame, UnitError> {
-        let reference = |reader: &mut Self, kind: Kind, name: Name, ty: u32| {
-            let id = reader.reserve(offset);
-            reader.unit.define(id, head(name, kind, 0, false, ty), &[]);
-        };
-        if attrs.signature != 0 {
-            self.aliases.push((offset, attrs.signature));
-            return Ok(Frame::Transparent);
-        }
-        match plan.role {
-            Role::Member => {
-                if let Some(Frame::Composite { kind, .. }) = self.frames.last() {
-                    let union = *kind == Kind::Union;
-                    let member =
-                        Member { name: attrs.name, ty: attrs.ty, size: attrs.byte_size, bits: attrs.bits };
-                    self.members.push(member, union);
-                }
-            }
-            Role::Enumerator => {
-                if let Some(Frame::Enumeration { negative, .. }) = self.frames.last_mut()
-                    && let Some((value, below_zero)) = attrs.const_value
-                {
-                    *negative |= below_zero;
-                    self.enumerators.push((attrs.name, value));
-                }
-            }
-            Role::Parameter => self.functions.param(attrs.name, attrs.ty),
-            Role::UnspecifiedParameters => self.functions.ellipsis(),
-            Role::Subrange => {
-                if let Some(Frame::Array { len, .. }) = self.frames.last_mut() {
-                    *len = len.saturating_mul(attrs.bound.unwrap_or(0));
-                }
-            }
-            Role::Pointer => reference(self, Kind::Ptr, Name::EMPTY, attrs.ty),
-            Role::Const => reference(self, Kind::Const, Name::EMPTY, attrs.ty),
-            Role::Volatile => reference(self, Kind::Volatile, Name::EMPTY, attrs.ty),
-            Role::Restrict => reference(self, Kind::Restrict, Name::EMPTY, attrs.ty),
-            Role::Typedef => {
-                reference(self, Kind::Typedef, attrs.name, attrs.ty);
-            }
-            // Neither has a record of its own: a reference to one is a reference to what it stands for.
-            Role::Atomic => self.aliases.push((offset, attrs.ty)),
-            Role::Unspecified => self.aliases.push((offset, 0)),
-            Role::BaseType => self.base_type(offset, attrs),
-            Role::Struct | Role::Union => {
-                let kind = if plan.role == Role::Union { Kind::Union } else { Kind::Struct };
-                let id = self.reserve(offset);
-                if attrs.declaration && attrs.name != Name::EMPTY {
-                    let union = kind == Kind::Union;
-                    self.unit.define(id, head(attrs.name, Kind::Fwd, 0, union, 0), &[]);
-                    return Ok(Frame::Transparent);
-                }
-                // An unnamed declaration has no BTF of its own; an empty struct says as much.
-                let size = self.size32(attrs.byte_size.unwrap_or(0));
-                let members_from = self.members.len();
-                return Ok(Frame::Composite { id, kind, name: attrs.name, size, members_from });
-            }
-            Role::Enumeration => {
-                let id = self.reserve(offset);
-                let size = self.size32(attrs.byte_size.unwrap_or(4));
-                let from = self.enumerators.len();
-                if size == 8 && attrs.ty != 0 {
-                    self.wide_enums.push((id, attrs.ty));
-                }
-                return Ok(Frame::Enumeration { id, name: attrs.name, size, from, negative: false });
-            }
-            Role::Array => {
-                let id = self.reserve(offset);
-                self.arrays.push(id);
-                return Ok(Frame::Array { id, element: attrs.ty, len: 1 });
-            }
-            Role::SubroutineType => {
-                let id = self.reserve(offset);
-                let params_from = self.functions.params_len();
-                return Ok(Frame::Prototype { id, result: attrs.ty, params_from });
-            }
-            Role::Subprogram => {
-                let index = self.functions.begin(Function {
-                    offset,
-                    name: attrs.name,
-                    result: attrs.ty,
-                    origin: attrs.origin,
-                    declaration: attrs.declaration,
-                    has_code: attrs.has_code,
-                    ..Function::default()
-                });
-                return Ok(Frame::Function { index });
-            }
-            Role::Variable => {
-                let index = |index| context.address::<BIG>(index);
-                let address = address_of::<BIG>(attrs.location, context.place.encoding, index);
-                self.variables.push(Variable {
-                    offset,
-                    name: attrs.name,
-                    ty: attrs.ty,
-                    origin: attrs.origin,
-                    external: attrs.external,
-                    size: 0,
-                    address: address.filter(|_| !attrs.declaration),
-                });
-            }
-            Role::Opaque | Role::Transparent | Role::Unit => {}
-        }
-        Ok(Frame::Transparent)
-    }
-
-    /// Whether parameters belong to what is being read.
-    fn takes_params(&self) -> bool {
-        matches!(self.frames.last(), Some(Frame::Function { .. } | Frame::Prototype { .. }))
-    }
-
-    fn finish_frame(&mut self, frame: Frame) -> Result<(), UnitError> {
-        match frame {
-            Frame::Transparent | Frame::Opaque => {}
-            Frame::Composite { id, kind, name, size, members_from } => {
-                self.members.define(
-                    &mut self.unit,
-                    id,
-                    (kind, name, size),
-                    members_from,
-                    &mut self.degraded,
-                )?;
-            }
-            Frame::Enumeration { id, name, size, from, negative } => {
-                let enumerators = &self.enumerators[from..];
-                let vlen = vlen(enumerators.len())?;
-                let wide = size > 4;
-                let mut payload = Vec::with_capacity(enumerators.len() * 3);
-                for &(name, value) in enumerators {
-                    payload.extend([name.word(), value as u32]);
-                    if wide {
-                        payload.push((value >> 32) as u32);
-                    }
-                }
-                // Sizes that no enum has are a compiler's error; the nearest that holds the values is kept.
-                let (kind, legal) = match size {
-                    1 | 2 | 4 => (Kind::Enum, size),
-                    0..=4 => (Kind::Enum, 4),
-                    _ => (Kind::Enum64, 8),
-                };
-                self.degraded += u32::from(legal != size);
-                self.unit.define(id, head(name, kind, vlen, negative, legal), &payload);
-                self.enumerators.truncate(from);
-            }
-            Frame::Array { id, element, len } => {
-                let len = u32::try_from(len).unwrap_or_else(|_| self.inexact(0));
-                // The index type follows when the whole unit is read.
-                self.unit.define(id, head(Name::EMPTY, Kind::Array, 0, false, 0), &[element, 0, len]);
-            }
-            Frame::Prototype { id, result, params_from } => {
-                self.functions.define_prototype(&mut self.unit, id, result, params_from)?;
-            }
-            Frame::Function { index } => self.functions.end(index),
-        }
-        Ok(())
     }
 
     /// Turns DIE offsets into local ids, now that all are known, and mends what waited for that.

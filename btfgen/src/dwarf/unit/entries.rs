@@ -1,0 +1,178 @@
+//! What each DIE becomes, when it starts and when its children are read.
+
+use btf::Kind;
+use btf::dedup::{Name, head};
+
+use super::{Attrs, Frame, Reader, vlen};
+use crate::dwarf::functions::Function;
+use crate::dwarf::members::Member;
+use crate::dwarf::plan::{Plan, Role};
+use crate::dwarf::references::UnitContext;
+use crate::dwarf::unit_error::UnitError;
+use crate::dwarf::variables::{Variable, address_of};
+
+impl Reader<'_> {
+    /// Takes in one DIE and tells what its children mean.
+    pub(super) fn entry<const BIG: bool>(
+        &mut self,
+        offset: u32,
+        plan: Plan,
+        attrs: &Attrs<'_>,
+        context: &UnitContext<'_, '_>,
+    ) -> Result<Frame, UnitError> {
+        let reference = |reader: &mut Self, kind: Kind, name: Name, ty: u32| {
+            let id = reader.reserve(offset);
+            reader.unit.define(id, head(name, kind, 0, false, ty), &[]);
+        };
+        if attrs.signature != 0 {
+            self.aliases.push((offset, attrs.signature));
+            return Ok(Frame::Transparent);
+        }
+        match plan.role {
+            Role::Member => {
+                if let Some(Frame::Composite { kind, .. }) = self.frames.last() {
+                    let union = *kind == Kind::Union;
+                    let member =
+                        Member { name: attrs.name, ty: attrs.ty, size: attrs.byte_size, bits: attrs.bits };
+                    self.members.push(member, union);
+                }
+            }
+            Role::Enumerator => {
+                if let Some(Frame::Enumeration { negative, .. }) = self.frames.last_mut()
+                    && let Some((value, below_zero)) = attrs.const_value
+                {
+                    *negative |= below_zero;
+                    self.enumerators.push((attrs.name, value));
+                }
+            }
+            Role::Parameter => self.functions.param(attrs.name, attrs.ty),
+            Role::UnspecifiedParameters => self.functions.ellipsis(),
+            Role::Subrange => {
+                if let Some(Frame::Array { len, .. }) = self.frames.last_mut() {
+                    *len = len.saturating_mul(attrs.bound.unwrap_or(0));
+                }
+            }
+            Role::Pointer => reference(self, Kind::Ptr, Name::EMPTY, attrs.ty),
+            Role::Const => reference(self, Kind::Const, Name::EMPTY, attrs.ty),
+            Role::Volatile => reference(self, Kind::Volatile, Name::EMPTY, attrs.ty),
+            Role::Restrict => reference(self, Kind::Restrict, Name::EMPTY, attrs.ty),
+            Role::Typedef => {
+                reference(self, Kind::Typedef, attrs.name, attrs.ty);
+            }
+            // Neither has a record of its own: a reference to one is a reference to what it stands for.
+            Role::Atomic => self.aliases.push((offset, attrs.ty)),
+            Role::Unspecified => self.aliases.push((offset, 0)),
+            Role::BaseType => self.base_type(offset, attrs),
+            Role::Struct | Role::Union => {
+                let kind = if plan.role == Role::Union { Kind::Union } else { Kind::Struct };
+                let id = self.reserve(offset);
+                if attrs.declaration && attrs.name != Name::EMPTY {
+                    let union = kind == Kind::Union;
+                    self.unit.define(id, head(attrs.name, Kind::Fwd, 0, union, 0), &[]);
+                    return Ok(Frame::Transparent);
+                }
+                // An unnamed declaration has no BTF of its own; an empty struct says as much.
+                let size = self.size32(attrs.byte_size.unwrap_or(0));
+                let members_from = self.members.len();
+                return Ok(Frame::Composite { id, kind, name: attrs.name, size, members_from });
+            }
+            Role::Enumeration => {
+                let id = self.reserve(offset);
+                let size = self.size32(attrs.byte_size.unwrap_or(4));
+                let from = self.enumerators.len();
+                if size == 8 && attrs.ty != 0 {
+                    self.wide_enums.push((id, attrs.ty));
+                }
+                return Ok(Frame::Enumeration { id, name: attrs.name, size, from, negative: false });
+            }
+            Role::Array => {
+                let id = self.reserve(offset);
+                self.arrays.push(id);
+                return Ok(Frame::Array { id, element: attrs.ty, len: 1 });
+            }
+            Role::SubroutineType => {
+                let id = self.reserve(offset);
+                let params_from = self.functions.params_len();
+                return Ok(Frame::Prototype { id, result: attrs.ty, params_from });
+            }
+            Role::Subprogram => {
+                let index = self.functions.begin(Function {
+                    offset,
+                    name: attrs.name,
+                    result: attrs.ty,
+                    origin: attrs.origin,
+                    declaration: attrs.declaration,
+                    has_code: attrs.has_code,
+                    ..Function::default()
+                });
+                return Ok(Frame::Function { index });
+            }
+            Role::Variable => {
+                let index = |index| context.address::<BIG>(index);
+                let address = address_of::<BIG>(attrs.location, context.place.encoding, index);
+                self.variables.push(Variable {
+                    offset,
+                    name: attrs.name,
+                    ty: attrs.ty,
+                    origin: attrs.origin,
+                    external: attrs.external,
+                    size: 0,
+                    address: address.filter(|_| !attrs.declaration),
+                });
+            }
+            Role::Opaque | Role::Transparent | Role::Unit => {}
+        }
+        Ok(Frame::Transparent)
+    }
+
+    /// Whether parameters belong to what is being read.
+    pub(super) fn takes_params(&self) -> bool {
+        matches!(self.frames.last(), Some(Frame::Function { .. } | Frame::Prototype { .. }))
+    }
+
+    pub(super) fn finish_frame(&mut self, frame: Frame) -> Result<(), UnitError> {
+        match frame {
+            Frame::Transparent | Frame::Opaque => {}
+            Frame::Composite { id, kind, name, size, members_from } => {
+                self.members.define(
+                    &mut self.unit,
+                    id,
+                    (kind, name, size),
+                    members_from,
+                    &mut self.degraded,
+                )?;
+            }
+            Frame::Enumeration { id, name, size, from, negative } => {
+                let enumerators = &self.enumerators[from..];
+                let vlen = vlen(enumerators.len())?;
+                let wide = size > 4;
+                let mut payload = Vec::with_capacity(enumerators.len() * 3);
+                for &(name, value) in enumerators {
+                    payload.extend([name.word(), value as u32]);
+                    if wide {
+                        payload.push((value >> 32) as u32);
+                    }
+                }
+                // Sizes that no enum has are a compiler's error; the nearest that holds the values is kept.
+                let (kind, legal) = match size {
+                    1 | 2 | 4 => (Kind::Enum, size),
+                    0..=4 => (Kind::Enum, 4),
+                    _ => (Kind::Enum64, 8),
+                };
+                self.degraded += u32::from(legal != size);
+                self.unit.define(id, head(name, kind, vlen, negative, legal), &payload);
+                self.enumerators.truncate(from);
+            }
+            Frame::Array { id, element, len } => {
+                let len = u32::try_from(len).unwrap_or_else(|_| self.inexact(0));
+                // The index type follows when the whole unit is read.
+                self.unit.define(id, head(Name::EMPTY, Kind::Array, 0, false, 0), &[element, 0, len]);
+            }
+            Frame::Prototype { id, result, params_from } => {
+                self.functions.define_prototype(&mut self.unit, id, result, params_from)?;
+            }
+            Frame::Function { index } => self.functions.end(index),
+        }
+        Ok(())
+    }
+}
