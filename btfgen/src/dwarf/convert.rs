@@ -119,7 +119,7 @@ pub fn convert(image: &Image<'_>, threads: usize) -> Result<Conversion, DwarfErr
         strings: StringSections { str: &str, line_str: &line_str, str_offsets: &str_offsets },
         signatures: &units.signatures,
     };
-    let tables = Tables::new(&abbrev, units.places.iter().map(|place| place.abbrev).collect());
+    let tables = Tables::new(&abbrev, &units.places);
     match image.endian {
         btf::Endian::Little => convert_sections::<false>(image, &sections, &tables, &units.places, threads),
         btf::Endian::Big => convert_sections::<true>(image, &sections, &tables, &units.places, threads),
@@ -323,10 +323,12 @@ impl<const BIG: bool> Input<'_, BIG> {
 
     fn read(&self, reader: &mut Reader<'_>, place: &UnitPlace, bounds: (usize, usize)) -> Outcome {
         let before = reader.mark();
+        let mut own = std::mem::take(&mut reader.plans);
         let content = self
             .tables
-            .get(place.abbrev)
-            .and_then(|table| reader.read::<BIG>(self.sections, &table, place, bounds));
+            .get(place, &mut own)
+            .and_then(|plans| reader.read::<BIG>(self.sections, plans, place, bounds));
+        reader.plans = own;
         match content {
             Ok(Content::Types) => Outcome::Converted,
             Ok(Content::OtherLanguage) => Outcome::OtherLanguage,

@@ -60,6 +60,12 @@ pub(crate) struct UnitContext<'a, 'u> {
 }
 
 impl UnitContext<'_, '_> {
+    /// A reference by offset from the start of the unit, as [`Self::offset`] gives it.
+    #[inline]
+    pub(crate) fn unit_offset(&self, offset: u64) -> Result<u32, UnitError> {
+        self.offset(Value::UnitRef(offset))
+    }
+
     /// A reference as an offset from the start of what is converted in one piece; 0, where no DIE can be, stands for none.
     #[inline]
     pub(crate) fn offset(&self, value: Value<'_>) -> Result<u32, UnitError> {

@@ -15,10 +15,11 @@ use super::cursor::Cursor;
 use super::form::{self, Value};
 use super::functions::Functions;
 use super::language::is_c;
+use super::layout::Number;
 use super::members::{Bits, Members, size_of};
 use super::mend::{is_signed, needs_type, strip};
 use super::names::{Found, Names, StringSections};
-use super::plan::{Attr, Plan, Plans, Role, Step};
+use super::plan::{Attr, Plans, Role, Step};
 use super::references::{Finder, UnitContext};
 use super::unit_error::UnitError;
 use super::variables::{self, Variable};
@@ -88,7 +89,7 @@ pub(super) struct Attrs<'a> {
     external: bool,
     has_code: bool,
     bits: Bits,
-    const_value: Option<(u64, bool)>,
+    const_value: Option<Number>,
     /// Number of elements of an array's dimension.
     bound: Option<u64>,
     location: Option<Value<'a>>,
@@ -113,7 +114,8 @@ const MAX_DEPTH: usize = 1 << 16;
 pub(crate) struct Reader<'p> {
     pub(super) pool: &'p Pool,
     names: Names,
-    plans: Plans,
+    /// Where the plans of a unit are that shares its abbreviation table with no other.
+    pub(crate) plans: Plans,
     frames: Vec<Frame>,
     members: Members,
     enumerators: Vec<(Name, u64)>,
@@ -212,14 +214,13 @@ impl<'p> Reader<'p> {
     pub(crate) fn read<const BIG: bool>(
         &mut self,
         sections: &Sections<'_>,
-        table: &gimli::Abbreviations,
+        plans: &Plans,
         place: &UnitPlace,
         (base, end): (usize, usize),
     ) -> Result<Content, UnitError> {
         if u32::try_from(end - base).is_err() {
             return Err(UnitError::TooLarge("more than 4 GiB of debug information in one piece"));
         }
-        self.plans.clear();
         self.frames.clear();
         self.enumerators.clear();
         // Converted alone, a unit has a slot for each offset; in one piece with others, offsets are searched for.
@@ -240,30 +241,30 @@ impl<'p> Reader<'p> {
                 }
                 continue;
             }
-            let plan = self.plans.get(code, table, place.encoding)?;
-            if !self.matters(plan.role) {
-                self.skip(&mut cursor, plan, place.encoding)?;
-                if plan.has_children {
-                    let opaque =
-                        plan.role == Role::Opaque || matches!(self.frames.last(), Some(Frame::Opaque));
-                    self.frames.push(if opaque { Frame::Opaque } else { Frame::Transparent });
+            let plan = plans.get(code)?;
+            let frame = if !self.matters(plan.role) {
+                plans.skip(plan, &mut cursor, place.encoding)?;
+                let opaque = plan.role == Role::Opaque || matches!(self.frames.last(), Some(Frame::Opaque));
+                if opaque { Frame::Opaque } else { Frame::Transparent }
+            } else if let Some(layout) = &plan.layout {
+                let plain = layout.read(&mut cursor)?;
+                self.plain_entry(offset, plan.role, plain, &context)?
+            } else {
+                let attrs = self.attributes(&mut cursor, plans.steps(plan), plan.role, &mut context)?;
+                if plan.role == Role::Unit {
+                    if attrs.dwo_name {
+                        return Err(UnitError::Split("DW_AT_dwo_name".into()));
+                    }
+                    if !is_c(attrs.language) {
+                        return Ok(Content::OtherLanguage);
+                    }
                 }
-                continue;
-            }
-            let attrs = self.attributes(&mut cursor, plan, &mut context)?;
-            if plan.role == Role::Unit {
-                if attrs.dwo_name {
-                    return Err(UnitError::Split("DW_AT_dwo_name".into()));
-                }
-                if !is_c(attrs.language) {
-                    return Ok(Content::OtherLanguage);
-                }
-            }
-            let frame = self.entry::<BIG>(offset, plan, &attrs, &context)?;
-            if self.frames.len() > MAX_DEPTH {
-                return Err(UnitError::TooLarge("DIEs that are nested more than 65536 deep"));
-            }
+                self.entry::<BIG>(offset, plan.role, &attrs, &context)?
+            };
             if plan.has_children {
+                if self.frames.len() > MAX_DEPTH {
+                    return Err(UnitError::TooLarge("DIEs that are nested more than 65536 deep"));
+                }
                 self.frames.push(frame);
             } else {
                 self.finish_frame(frame)?;
@@ -288,32 +289,16 @@ impl<'p> Reader<'p> {
         }
     }
 
-    #[inline]
-    fn skip<const BIG: bool>(
-        &self,
-        cursor: &mut Cursor<'_, BIG>,
-        plan: Plan,
-        encoding: Encoding,
-    ) -> Result<(), UnitError> {
-        for &step in self.plans.skip_steps(plan) {
-            match step {
-                Step::Skip(len) => cursor.skip(len as usize)?,
-                Step::SkipForm(form) | Step::Read(_, form, _) => form::skip(cursor, form, encoding)?,
-            }
-        }
-        Ok(())
-    }
-
-    #[inline]
     fn attributes<'a, const BIG: bool>(
         &mut self,
         cursor: &mut Cursor<'a, BIG>,
-        plan: Plan,
+        steps: &[Step],
+        role: Role,
         context: &mut UnitContext<'a, '_>,
     ) -> Result<Attrs<'a>, UnitError> {
         let mut attrs = Attrs::default();
         let encoding = context.place.encoding;
-        for &step in self.plans.steps(plan) {
+        for &step in steps {
             let (attr, form, implicit) = match step {
                 Step::Skip(len) => {
                     cursor.skip(len as usize)?;
@@ -334,7 +319,7 @@ impl<'p> Reader<'p> {
                         return Err(UnitError::Supplementary);
                     }
                     let Found { name, identifier } = name.unwrap_or_default();
-                    attrs.name = if plan.role == Role::BaseType { name } else { identifier };
+                    attrs.name = if role == Role::BaseType { name } else { identifier };
                     self.degraded += u32::from(attrs.name != name);
                 }
                 Attr::Type => attrs.ty = context.offset(value)?,
@@ -348,23 +333,8 @@ impl<'p> Reader<'p> {
                 Attr::Declaration => attrs.declaration = unsigned(value) != Some(0),
                 Attr::External => attrs.external = unsigned(value) != Some(0),
                 Attr::LowPc => attrs.has_code = true,
-                Attr::ConstValue => {
-                    attrs.const_value = match value {
-                        Value::Unsigned(value) => Some((value, false)),
-                        Value::Signed(value) => Some((value as u64, value < 0)),
-                        _ => None,
-                    }
-                }
-                // Bounds that are no constants (of VLAs) and negative ones mean an unknown length.
-                Attr::UpperBound => {
-                    attrs.bound = attrs.bound.or(match value {
-                        // -1, as gcc writes it for an array of no elements
-                        Value::Unsigned(0xffff_ffff | u64::MAX) => Some(0),
-                        Value::Unsigned(bound) => Some(bound + 1),
-                        Value::Signed(bound) if bound >= -1 => Some((bound as u64).wrapping_add(1)),
-                        _ => None,
-                    });
-                }
+                Attr::ConstValue => attrs.const_value = number(value),
+                Attr::UpperBound => attrs.bound = attrs.bound.or(number(value).map(elements)),
                 Attr::Count => {
                     attrs.bound = match value {
                         Value::Unsigned(count) => Some(count),
@@ -478,6 +448,24 @@ fn unsigned(value: Value<'_>) -> Option<u64> {
         Value::Unsigned(value) => Some(value),
         Value::Signed(value) => u64::try_from(value).ok(),
         _ => None,
+    }
+}
+
+fn number(value: Value<'_>) -> Option<Number> {
+    match value {
+        Value::Unsigned(bits) => Some(Number { bits, negative: false }),
+        Value::Signed(value) => Some(Number { bits: value as u64, negative: value < 0 }),
+        _ => None,
+    }
+}
+
+/// How many elements an array has up to an upper bound. Negative ones mean an unknown number, and so do bounds that are no constants (of VLAs).
+fn elements(upper_bound: Number) -> u64 {
+    match upper_bound.bits {
+        // -1, as gcc writes it for an array of no elements
+        0xffff_ffff | u64::MAX => 0,
+        _ if upper_bound.negative => 0,
+        bound => bound + 1,
     }
 }
 

@@ -3,32 +3,85 @@
 use btf::Kind;
 use btf::dedup::{Name, head};
 
-use super::{Attrs, Frame, Reader, vlen};
+use super::{Attrs, Frame, Reader, elements, vlen};
 use crate::dwarf::functions::Function;
 use crate::dwarf::members::Member;
-use crate::dwarf::plan::{Plan, Role};
+use crate::dwarf::layout::{Number, Plain, PlainName};
+use crate::dwarf::names::Found;
+use crate::dwarf::plan::Role;
 use crate::dwarf::references::UnitContext;
 use crate::dwarf::unit_error::UnitError;
 use crate::dwarf::variables::{Variable, address_of};
 
+/// What most DIEs say: no more than this.
+struct Entry {
+    name: Name,
+    /// DIE offset of the type.
+    ty: u32,
+    /// Size in bytes, or an enumerator's value.
+    number: Option<Number>,
+    declaration: bool,
+}
+
 impl Reader<'_> {
+    /// Takes in one DIE that was read by its layout, and tells what its children mean.
+    #[inline]
+    pub(super) fn plain_entry(
+        &mut self,
+        offset: u32,
+        role: Role,
+        plain: Plain<'_>,
+        context: &UnitContext<'_, '_>,
+    ) -> Result<Frame, UnitError> {
+        let found = match plain.name {
+            PlainName::None => Found::default(),
+            PlainName::Str(at) => {
+                self.names.at(self.pool, context.sections.strings.str, at.into()).unwrap_or_default()
+            }
+            PlainName::Inline(bytes) => self.names.inline(self.pool, bytes),
+        };
+        self.degraded += u32::from(found.name != found.identifier);
+        let name = found.identifier;
+        let ty = match plain.ty {
+            Some(ty) => context.unit_offset(ty.into())?,
+            None => 0,
+        };
+        match role {
+            Role::Member => {
+                if let Some(Frame::Composite { kind, .. }) = self.frames.last() {
+                    match plain.number.map(Number::unsigned) {
+                        Some(Some(bytes)) => self.members.push_plain(name, ty, bytes),
+                        Some(None) => self.members.push_plain(name, ty, u64::MAX),
+                        None if *kind == Kind::Union => self.members.push_plain(name, ty, 0),
+                        None => {} // a static member
+                    }
+                }
+                Ok(Frame::Transparent)
+            }
+            Role::Subrange => {
+                self.dimension(plain.number.map_or(0, elements));
+                Ok(Frame::Transparent)
+            }
+            _ => {
+                let Plain { number, declaration, .. } = plain;
+                self.common(offset, role, Entry { name, ty, number, declaration })
+            }
+        }
+    }
+
     /// Takes in one DIE and tells what its children mean.
     pub(super) fn entry<const BIG: bool>(
         &mut self,
         offset: u32,
-        plan: Plan,
+        role: Role,
         attrs: &Attrs<'_>,
         context: &UnitContext<'_, '_>,
     ) -> Result<Frame, UnitError> {
-        let reference = |reader: &mut Self, kind: Kind, name: Name, ty: u32| {
-            let id = reader.reserve(offset);
-            reader.unit.define(id, head(name, kind, 0, false, ty), &[]);
-        };
         if attrs.signature != 0 {
             self.aliases.push((offset, attrs.signature));
             return Ok(Frame::Transparent);
         }
-        match plan.role {
+        match role {
             Role::Member => {
                 if let Some(Frame::Composite { kind, .. }) = self.frames.last() {
                     let union = *kind == Kind::Union;
@@ -37,64 +90,8 @@ impl Reader<'_> {
                     self.members.push(member, union);
                 }
             }
-            Role::Enumerator => {
-                if let Some(Frame::Enumeration { negative, .. }) = self.frames.last_mut()
-                    && let Some((value, below_zero)) = attrs.const_value
-                {
-                    *negative |= below_zero;
-                    self.enumerators.push((attrs.name, value));
-                }
-            }
-            Role::Parameter => self.functions.param(attrs.name, attrs.ty),
-            Role::UnspecifiedParameters => self.functions.ellipsis(),
-            Role::Subrange => {
-                if let Some(Frame::Array { len, .. }) = self.frames.last_mut() {
-                    *len = len.saturating_mul(attrs.bound.unwrap_or(0));
-                }
-            }
-            Role::Pointer => reference(self, Kind::Ptr, Name::EMPTY, attrs.ty),
-            Role::Const => reference(self, Kind::Const, Name::EMPTY, attrs.ty),
-            Role::Volatile => reference(self, Kind::Volatile, Name::EMPTY, attrs.ty),
-            Role::Restrict => reference(self, Kind::Restrict, Name::EMPTY, attrs.ty),
-            Role::Typedef => {
-                reference(self, Kind::Typedef, attrs.name, attrs.ty);
-            }
-            // Neither has a record of its own: a reference to one is a reference to what it stands for.
-            Role::Atomic => self.aliases.push((offset, attrs.ty)),
-            Role::Unspecified => self.aliases.push((offset, 0)),
+            Role::Subrange => self.dimension(attrs.bound.unwrap_or(0)),
             Role::BaseType => self.base_type(offset, attrs),
-            Role::Struct | Role::Union => {
-                let kind = if plan.role == Role::Union { Kind::Union } else { Kind::Struct };
-                let id = self.reserve(offset);
-                if attrs.declaration && attrs.name != Name::EMPTY {
-                    let union = kind == Kind::Union;
-                    self.unit.define(id, head(attrs.name, Kind::Fwd, 0, union, 0), &[]);
-                    return Ok(Frame::Transparent);
-                }
-                // An unnamed declaration has no BTF of its own; an empty struct says as much.
-                let size = self.size32(attrs.byte_size.unwrap_or(0));
-                let members_from = self.members.len();
-                return Ok(Frame::Composite { id, kind, name: attrs.name, size, members_from });
-            }
-            Role::Enumeration => {
-                let id = self.reserve(offset);
-                let size = self.size32(attrs.byte_size.unwrap_or(4));
-                let from = self.enumerators.len();
-                if size == 8 && attrs.ty != 0 {
-                    self.wide_enums.push((id, attrs.ty));
-                }
-                return Ok(Frame::Enumeration { id, name: attrs.name, size, from, negative: false });
-            }
-            Role::Array => {
-                let id = self.reserve(offset);
-                self.arrays.push(id);
-                return Ok(Frame::Array { id, element: attrs.ty, len: 1 });
-            }
-            Role::SubroutineType => {
-                let id = self.reserve(offset);
-                let params_from = self.functions.params_len();
-                return Ok(Frame::Prototype { id, result: attrs.ty, params_from });
-            }
             Role::Subprogram => {
                 let index = self.functions.begin(Function {
                     offset,
@@ -120,7 +117,90 @@ impl Reader<'_> {
                     address: address.filter(|_| !attrs.declaration),
                 });
             }
-            Role::Opaque | Role::Transparent | Role::Unit => {}
+            _ => {
+                let number = match role {
+                    Role::Enumerator => attrs.const_value,
+                    _ => attrs.byte_size.map(|bits| Number { bits, negative: false }),
+                };
+                let Attrs { name, ty, declaration, .. } = *attrs;
+                return self.common(offset, role, Entry { name, ty, number, declaration });
+            }
+        }
+        Ok(Frame::Transparent)
+    }
+
+    fn dimension(&mut self, elements: u64) {
+        if let Some(Frame::Array { len, .. }) = self.frames.last_mut() {
+            *len = len.saturating_mul(elements);
+        }
+    }
+
+    #[inline]
+    fn common(&mut self, offset: u32, role: Role, entry: Entry) -> Result<Frame, UnitError> {
+        let Entry { name, ty, number, declaration } = entry;
+        let reference = |reader: &mut Self, kind: Kind, name: Name| {
+            let id = reader.reserve(offset);
+            reader.unit.define(id, head(name, kind, 0, false, ty), &[]);
+        };
+        match role {
+            Role::Enumerator => {
+                if let Some(Frame::Enumeration { negative, .. }) = self.frames.last_mut()
+                    && let Some(value) = number
+                {
+                    *negative |= value.negative;
+                    self.enumerators.push((name, value.bits));
+                }
+            }
+            Role::Parameter => self.functions.param(name, ty),
+            Role::UnspecifiedParameters => self.functions.ellipsis(),
+            Role::Pointer => reference(self, Kind::Ptr, Name::EMPTY),
+            Role::Const => reference(self, Kind::Const, Name::EMPTY),
+            Role::Volatile => reference(self, Kind::Volatile, Name::EMPTY),
+            Role::Restrict => reference(self, Kind::Restrict, Name::EMPTY),
+            Role::Typedef => reference(self, Kind::Typedef, name),
+            // Neither has a record of its own: a reference to one is a reference to what it stands for.
+            Role::Atomic => self.aliases.push((offset, ty)),
+            Role::Unspecified => self.aliases.push((offset, 0)),
+            Role::Struct | Role::Union => {
+                let kind = if role == Role::Union { Kind::Union } else { Kind::Struct };
+                let id = self.reserve(offset);
+                if declaration && name != Name::EMPTY {
+                    let union = kind == Kind::Union;
+                    self.unit.define(id, head(name, Kind::Fwd, 0, union, 0), &[]);
+                    return Ok(Frame::Transparent);
+                }
+                // An unnamed declaration has no BTF of its own; an empty struct says as much.
+                let size = self.size32(number.and_then(Number::unsigned).unwrap_or(0));
+                let members_from = self.members.len();
+                return Ok(Frame::Composite { id, kind, name, size, members_from });
+            }
+            Role::Enumeration => {
+                let id = self.reserve(offset);
+                let size = self.size32(number.and_then(Number::unsigned).unwrap_or(4));
+                let from = self.enumerators.len();
+                if size == 8 && ty != 0 {
+                    self.wide_enums.push((id, ty));
+                }
+                return Ok(Frame::Enumeration { id, name, size, from, negative: false });
+            }
+            Role::Array => {
+                let id = self.reserve(offset);
+                self.arrays.push(id);
+                return Ok(Frame::Array { id, element: ty, len: 1 });
+            }
+            Role::SubroutineType => {
+                let id = self.reserve(offset);
+                let params_from = self.functions.params_len();
+                return Ok(Frame::Prototype { id, result: ty, params_from });
+            }
+            Role::Member
+            | Role::Subrange
+            | Role::BaseType
+            | Role::Subprogram
+            | Role::Variable
+            | Role::Opaque
+            | Role::Transparent
+            | Role::Unit => {}
         }
         Ok(Frame::Transparent)
     }
