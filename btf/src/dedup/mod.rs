@@ -15,6 +15,7 @@
 
 mod context;
 mod emit;
+mod interner;
 mod partition;
 mod pool;
 mod symbols;
@@ -125,7 +126,7 @@ impl Pool {
 /// When a type or string cannot be read.
 pub fn dedup(btf: &Btf<'_>) -> Result<Builder> {
     let mut pool = Pool::new();
-    let mut unit = Unit::new();
+    let mut unit = Unit::new(&pool);
     let mut declarations = Vec::new();
     // Where each VAR and DATASEC stands among the declarations; functions and types are merged by the pool.
     let mut kept: HashMap<TypeId, u32, foldhash::fast::FixedState> = HashMap::default();
@@ -157,7 +158,7 @@ pub fn dedup(btf: &Btf<'_>) -> Result<Builder> {
         kept.insert(ty.id(), declarations.len() as u32);
         declarations.push((ty, on_kept));
     }
-    let types = unit.intern(&pool, true);
+    let types = unit.intern(true);
     let declarations = declarations
         .into_iter()
         .map(|(ty, on)| {

@@ -4,6 +4,7 @@
 //! [`Unit::intern`] replaces them by references that are global, from the leaves up: whatever is not a named composite or enum is interned
 //! after what it refers to, and a reference to a named one becomes its symbol, which breaks all cycles that C can form.
 
+use super::interner::Interner;
 use super::pool::{GlobalRef, Name, Pool};
 use crate::kind::{Info, Kind};
 use crate::refs::{Ref, visit_refs, visit_type_refs};
@@ -26,8 +27,8 @@ impl Handle {
 pub struct Identity(u32);
 
 /// The types of one unit. One `Unit` is reused for many units, so that reading them allocates little.
-#[derive(Default)]
-pub struct Unit {
+pub struct Unit<'p> {
+    interner: Interner<'p>,
     words: Vec<u32>,
     nodes: Vec<Node>,
     /// For each node, how others refer to it; [`UNKNOWN`] until its record is interned.
@@ -35,6 +36,8 @@ pub struct Unit {
     /// For each node, its record in the pool.
     inner: Vec<GlobalRef>,
     pending: Vec<u32>,
+    /// A record with global references.
+    record: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -47,6 +50,9 @@ struct Node {
 
 /// No reference yet: not a value that a record or symbol can have (symbol kind 3 does not exist).
 const UNKNOWN: GlobalRef = GlobalRef(u32::MAX);
+
+/// Length in words of the longest records that refer to one type: references and arrays.
+const SHORT: u32 = 6;
 
 /// What is kept of a unit after it was interned.
 #[derive(Debug, Default)]
@@ -77,10 +83,18 @@ impl Edges {
     }
 }
 
-impl Unit {
-    /// An empty unit.
-    pub fn new() -> Unit {
-        Unit::default()
+impl<'p> Unit<'p> {
+    /// An empty unit, whose types will be interned in `pool`.
+    pub fn new(pool: &'p Pool) -> Unit<'p> {
+        Unit {
+            interner: Interner::new(pool),
+            words: Vec::new(),
+            nodes: Vec::new(),
+            outer: Vec::new(),
+            inner: Vec::new(),
+            pending: Vec::new(),
+            record: Vec::new(),
+        }
     }
 
     /// Forgets all types and keeps the memory.
@@ -151,7 +165,7 @@ impl Unit {
 
     /// Puts the unit's types into the pool. With `keep_edges` the unit's own graph is kept too, as a unit needs in which one
     /// name has several definitions (see [`Pool::units_needing_edges`]). Afterwards only [`Self::handle`] and [`Self::clear`] make sense.
-    pub fn intern(&mut self, pool: &Pool, keep_edges: bool) -> UnitTypes {
+    pub fn intern(&mut self, keep_edges: bool) -> UnitTypes {
         let edges = keep_edges.then(|| self.edges());
         let count = self.nodes.len();
         self.outer.clear();
@@ -164,9 +178,15 @@ impl Unit {
         self.inner.clear();
         self.inner.resize(count, UNKNOWN);
         let mut broken_cycles = 0;
-        for slot in 0..count {
-            if self.inner[slot] == UNKNOWN {
-                self.intern_from(slot as u32, pool, &mut broken_cycles);
+        // Structs and prototypes refer to many pointers, which mostly refer to one thing that is known: those go first.
+        for slot in 0..count as u32 {
+            if self.nodes[slot as usize].len <= SHORT {
+                self.intern_known(slot);
+            }
+        }
+        for slot in 0..count as u32 {
+            if self.inner[slot as usize] == UNKNOWN && !self.intern_known(slot) {
+                self.intern_from(slot, &mut broken_cycles);
             }
         }
         let order = self
@@ -194,51 +214,62 @@ impl Unit {
         Identity(slot.and_then(|slot| self.inner.get(slot as usize)).map_or(0, |inner| inner.0))
     }
 
+    /// Interns a type, if all is interned that it refers to by record.
+    #[inline]
+    fn intern_known(&mut self, slot: u32) -> bool {
+        let Unit { interner, words, nodes, outer, inner, record, .. } = self;
+        let node = nodes[slot as usize];
+        record.clear();
+        record.extend_from_slice(&words[node.start as usize..(node.start + node.len) as usize]);
+        let mut known = true;
+        visit_refs(record, |what, word| {
+            if what == Ref::Type && *word != 0 {
+                let global = outer.get(*word as usize - 1).copied().unwrap_or(GlobalRef::VOID);
+                known &= global != UNKNOWN;
+                *word = global.0;
+            }
+        });
+        if known {
+            finish(interner, outer, inner, slot, record);
+        }
+        known
+    }
+
     /// Interns a type after everything that it refers to by record. The stack is a list, so depth costs memory only.
-    fn intern_from(&mut self, first: u32, pool: &Pool, broken_cycles: &mut u32) {
-        let Unit { words, nodes, outer, inner, pending } = self;
-        let count = nodes.len();
-        let target = |word: u32| (word as usize).checked_sub(1).filter(|&slot| slot < count);
-        pending.push(first);
-        while let Some(&slot) = pending.last() {
-            let node = nodes[slot as usize];
-            let record = &mut words[node.start as usize..(node.start + node.len) as usize];
-            let before = pending.len();
+    fn intern_from(&mut self, first: u32, broken_cycles: &mut u32) {
+        self.pending.push(first);
+        while let Some(&slot) = self.pending.last() {
+            let node = self.nodes[slot as usize];
+            let before = self.pending.len();
             if !node.in_progress {
+                let Unit { words, nodes, outer, pending, .. } = self;
                 nodes[slot as usize].in_progress = true;
-                visit_type_refs(record, |word| {
-                    if let Some(target) = target(word)
-                        && outer[target] == UNKNOWN
-                        && !nodes[target].in_progress
+                visit_type_refs(&words[node.start as usize..(node.start + node.len) as usize], |word| {
+                    if let Some(target) = word.checked_sub(1)
+                        && outer.get(target as usize) == Some(&UNKNOWN)
+                        && !nodes[target as usize].in_progress
                     {
-                        pending.push(target as u32);
+                        pending.push(target);
                     }
                 });
                 if pending.len() > before {
                     continue;
                 }
             }
-            pending.pop();
-            if inner[slot as usize] != UNKNOWN {
-                continue; // it was waiting twice
+            self.pending.pop();
+            // It may have waited twice.
+            if self.inner[slot as usize] != UNKNOWN || self.intern_known(slot) {
+                continue;
             }
+            // What is still unknown waits for this type.
+            let Unit { interner, outer, inner, record, .. } = self;
             visit_refs(record, |what, word| {
-                if what == Ref::Type && *word != 0 {
-                    let global = target(*word).map_or(GlobalRef::VOID, |target| outer[target]);
-                    let known = if global == UNKNOWN {
-                        *broken_cycles += 1;
-                        GlobalRef::VOID
-                    } else {
-                        global
-                    };
-                    *word = known.0;
+                if what == Ref::Type && *word == UNKNOWN.0 {
+                    *broken_cycles += 1;
+                    *word = 0;
                 }
             });
-            let global = if record.is_empty() { GlobalRef::VOID } else { pool.intern(record) };
-            inner[slot as usize] = global;
-            if outer[slot as usize] == UNKNOWN {
-                outer[slot as usize] = global;
-            }
+            finish(interner, outer, inner, slot, record);
         }
     }
 
@@ -253,6 +284,22 @@ impl Unit {
             edges.hidden.push(node.hidden);
         }
         edges
+    }
+}
+
+/// Interns the record of a type whose references are global.
+#[inline]
+fn finish(
+    interner: &mut Interner<'_>,
+    outer: &mut [GlobalRef],
+    inner: &mut [GlobalRef],
+    slot: u32,
+    record: &[u32],
+) {
+    let global = if record.is_empty() { GlobalRef::VOID } else { interner.intern(record) };
+    inner[slot as usize] = global;
+    if outer[slot as usize] == UNKNOWN {
+        outer[slot as usize] = global;
     }
 }
 

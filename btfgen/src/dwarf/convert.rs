@@ -254,7 +254,7 @@ impl<const BIG: bool> Input<'_, BIG> {
                 if index >= self.places.len() {
                     return done;
                 }
-                let (outcome, types, declarations) = self.alone(pool, &mut reader, index, false);
+                let (outcome, types, declarations) = self.alone(&mut reader, index, false);
                 done.push((index, outcome, types, declarations));
             }
         };
@@ -285,7 +285,7 @@ impl<const BIG: bool> Input<'_, BIG> {
     fn read_again(&self, pool: &Pool, units: &mut Units, which: &[usize]) {
         let mut reader = Reader::new(pool, self.index_type);
         for &index in which {
-            let (_, types, declarations) = self.alone(pool, &mut reader, index, true);
+            let (_, types, declarations) = self.alone(&mut reader, index, true);
             units.types[index] = types;
             units.declarations[index] = declarations;
         }
@@ -293,7 +293,6 @@ impl<const BIG: bool> Input<'_, BIG> {
 
     fn alone(
         &self,
-        pool: &Pool,
         reader: &mut Reader<'_>,
         index: usize,
         keep_edges: bool,
@@ -305,7 +304,7 @@ impl<const BIG: bool> Input<'_, BIG> {
             return (outcome, UnitTypes::default(), UnitDeclarations::default());
         }
         reader.resolve(self.address_size, BIG);
-        let types = reader.unit.intern(pool, keep_edges);
+        let types = reader.unit.intern(keep_edges);
         let declarations = self.declarations(reader, keep_edges);
         (outcome, types, declarations)
     }
@@ -316,7 +315,7 @@ impl<const BIG: bool> Input<'_, BIG> {
         let end = self.sections.info.len();
         let outcomes = self.places.iter().map(|place| self.read(&mut reader, place, (0, end))).collect();
         reader.resolve(self.address_size, BIG);
-        let types = reader.unit.intern(pool, true);
+        let types = reader.unit.intern(true);
         let declarations = self.declarations(&reader, true);
         Units { outcomes, types: vec![types], declarations: vec![declarations] }
     }

@@ -138,7 +138,7 @@ impl Layout {
     }
 
     /// Reads a DIE's attributes and passes over them.
-    #[inline]
+    #[inline(always)] // see `Reader::plain_entry`
     pub(crate) fn read<'a, const BIG: bool>(
         &self,
         cursor: &mut Cursor<'a, BIG>,

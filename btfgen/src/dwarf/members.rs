@@ -164,7 +164,7 @@ impl Members {
     /// Writes the record of a struct or union from the members pushed since `from`.
     pub(crate) fn define(
         &mut self,
-        unit: &mut Unit,
+        unit: &mut Unit<'_>,
         id: LocalId,
         (kind, name, size): (Kind, Name, u32),
         from: usize,
@@ -205,7 +205,7 @@ impl Members {
     }
 
     /// Places the bitfields that are told by `DW_AT_bit_offset`, once types are local ids. Returns how many structs could not be expressed.
-    pub(crate) fn mend(&mut self, unit: &mut Unit, address_size: u8, big: bool) -> u32 {
+    pub(crate) fn mend(&mut self, unit: &mut Unit<'_>, address_size: u8, big: bool) -> u32 {
         for waiting in std::mem::take(&mut self.waiting) {
             let Waiting { id, index, base, width, old } = waiting;
             let place = 3 + index as usize * 3;
@@ -248,7 +248,7 @@ impl Members {
 const MAX_DEPTH: u32 = 64;
 
 /// Size of a type in bytes, typedefs and qualifiers looked through. More than 64 bits hold is [`u64::MAX`].
-pub(crate) fn size_of(unit: &Unit, id: LocalId, address_size: u8) -> Option<u64> {
+pub(crate) fn size_of(unit: &Unit<'_>, id: LocalId, address_size: u8) -> Option<u64> {
     let mut id = id;
     let mut factor: u64 = 1;
     for _ in 0..MAX_DEPTH {

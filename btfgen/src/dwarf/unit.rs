@@ -135,7 +135,7 @@ pub(crate) struct Reader<'p> {
     pub(super) int_name: Name,
     /// The name of what indexes arrays where there is no `int`: `int` again, so that the same array is the same type in all units.
     index_name: Name,
-    pub(crate) unit: Unit,
+    pub(crate) unit: Unit<'p>,
     pub(crate) functions: Functions,
     pub(crate) variables: Vec<Variable>,
     /// What could not be expressed and was replaced by something less exact.
@@ -160,7 +160,7 @@ impl<'p> Reader<'p> {
             int: LocalId(0),
             int_name: pool.name(b"int"),
             index_name: pool.name(index_type),
-            unit: Unit::new(),
+            unit: Unit::new(pool),
             functions: Functions::default(),
             variables: Vec::new(),
             degraded: 0,
@@ -236,19 +236,18 @@ impl<'p> Reader<'p> {
             let offset = (cursor.position() - base) as u32;
             let code = cursor.uleb()?;
             if code == 0 {
-                if let Some(frame) = self.frames.pop() {
-                    self.finish_frame(frame)?;
-                }
+                self.close()?;
                 continue;
             }
             let plan = plans.get(code)?;
-            let frame = if !self.matters(plan.role) {
+            let depth = self.frames.len();
+            if !self.matters(plan.role) {
                 plans.skip(plan, &mut cursor, place.encoding)?;
-                let opaque = plan.role == Role::Opaque || matches!(self.frames.last(), Some(Frame::Opaque));
-                if opaque { Frame::Opaque } else { Frame::Transparent }
+                if plan.role == Role::Opaque || matches!(self.frames.last(), Some(Frame::Opaque)) {
+                    self.frames.push(Frame::Opaque);
+                }
             } else if let Some(layout) = &plan.layout {
-                let plain = layout.read(&mut cursor)?;
-                self.plain_entry(offset, plan.role, plain, &context)?
+                self.plain_entry(offset, plan.role, layout, &mut cursor, &context)?;
             } else {
                 let attrs = self.attributes(&mut cursor, plans.steps(plan), plan.role, &mut context)?;
                 if plan.role == Role::Unit {
@@ -259,20 +258,22 @@ impl<'p> Reader<'p> {
                         return Ok(Content::OtherLanguage);
                     }
                 }
-                self.entry::<BIG>(offset, plan.role, &attrs, &context)?
-            };
-            if plan.has_children {
-                if self.frames.len() > MAX_DEPTH {
-                    return Err(UnitError::TooLarge("DIEs that are nested more than 65536 deep"));
-                }
-                self.frames.push(frame);
-            } else {
-                self.finish_frame(frame)?;
+                self.entry::<BIG>(offset, plan.role, &attrs, &context)?;
+            }
+            // Whatever its children mean something for has pushed a frame.
+            let pushed = self.frames.len() > depth;
+            if plan.has_children && !pushed {
+                self.frames.push(Frame::Transparent);
+            } else if pushed && !plan.has_children {
+                self.close()?;
+            }
+            if self.frames.len() > MAX_DEPTH {
+                return Err(UnitError::TooLarge("DIEs that are nested more than 65536 deep"));
             }
         }
         // A unit may end without the zero bytes that close its last DIEs.
-        while let Some(frame) = self.frames.pop() {
-            self.finish_frame(frame)?;
+        while !self.frames.is_empty() {
+            self.close()?;
         }
         Ok(Content::Types)
     }

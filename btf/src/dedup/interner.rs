@@ -1,0 +1,93 @@
+//! One thread's way into the pool: a copy of the records that it has met, so that it seldom asks the pool and waits for other threads.
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use super::pool::{GlobalRef, Pool, hash_words};
+
+/// Interns records for one thread.
+pub(super) struct Interner<'p> {
+    pool: &'p Pool,
+    words: Vec<u32>,
+    table: HashTable<Known>,
+    /// A record for each [`guess`], the last one met with it. Most records are found here, and their hashes are never needed.
+    recent: Vec<Known>,
+}
+
+/// A record met before.
+#[derive(Clone, Copy)]
+struct Known {
+    start: u32,
+    len: u32,
+    tag: u32,
+    global: GlobalRef,
+}
+
+impl Known {
+    #[inline]
+    fn words<'w>(&self, words: &'w [u32]) -> &'w [u32] {
+        &words[self.start as usize..][..self.len as usize]
+    }
+}
+
+const RECENT_BITS: u32 = 15;
+
+/// Where a record could be among the recent ones: a quick hash of its first words, which nearly always tell named types and
+/// references apart. Of other types the last words, such as the element type and length of an array, are as good.
+#[inline]
+fn guess(record: &[u32]) -> usize {
+    let [name, info, third, rest @ ..] = record else { return 0 };
+    let mut mix = u64::from(*name) << 32 | u64::from(*third);
+    if *name == 0 {
+        if let [first, .., last] = rest {
+            mix ^= u64::from(*first) << 32 | u64::from(*last);
+        }
+        if let [.., before, _, _] = rest {
+            mix = mix.rotate_left(21) ^ u64::from(*before);
+        }
+    }
+    mix = (mix ^ u64::from(*info) << 13).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mix >> (64 - RECENT_BITS)) as usize
+}
+
+impl<'p> Interner<'p> {
+    pub(super) fn new(pool: &'p Pool) -> Interner<'p> {
+        let nothing = Known { start: 0, len: 0, tag: 0, global: GlobalRef::VOID };
+        Interner {
+            pool,
+            words: Vec::new(),
+            table: HashTable::new(),
+            recent: vec![nothing; 1 << RECENT_BITS],
+        }
+    }
+
+    /// The reference to this record (see [`Pool::intern`]). An empty one is void.
+    #[inline]
+    pub(super) fn intern(&mut self, record: &[u32]) -> GlobalRef {
+        let place = guess(record);
+        let known = self.recent[place];
+        if known.words(&self.words) == record {
+            return known.global;
+        }
+        self.intern_by_hash(record, place)
+    }
+
+    fn intern_by_hash(&mut self, record: &[u32], place: usize) -> GlobalRef {
+        let hash = hash_words(record);
+        let tag = hash as u32;
+        let Interner { pool, words, table, recent } = self;
+        let equal = |known: &Known| known.tag == tag && known.words(words) == record;
+        let known = match table.entry(hash, equal, |known| hash_words(known.words(words))) {
+            Entry::Occupied(found) => *found.get(),
+            Entry::Vacant(slot) => {
+                let global = pool.intern(record, hash);
+                let known = Known { start: words.len() as u32, len: record.len() as u32, tag, global };
+                slot.insert(known);
+                words.extend_from_slice(record);
+                known
+            }
+        };
+        recent[place] = known;
+        known.global
+    }
+}
