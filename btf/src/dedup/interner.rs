@@ -12,7 +12,12 @@ pub(super) struct Interner<'p> {
     table: HashTable<Known>,
     /// A record for each [`guess`], the last one met with it. Most records are found here, and their hashes are never needed.
     recent: Vec<Known>,
+    shapes: Vec<Known>,
 }
+
+/// A record that others are expected to equal: see [`super::Unit::define_like`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shape(u32);
 
 /// A record met before.
 #[derive(Clone, Copy)]
@@ -58,6 +63,7 @@ impl<'p> Interner<'p> {
             words: Vec::new(),
             table: HashTable::new(),
             recent: vec![nothing; 1 << RECENT_BITS],
+            shapes: Vec::new(),
         }
     }
 
@@ -69,13 +75,27 @@ impl<'p> Interner<'p> {
         if known.words(&self.words) == record {
             return known.global;
         }
-        self.intern_by_hash(record, place)
+        self.intern_by_hash(record, place).global
     }
 
-    fn intern_by_hash(&mut self, record: &[u32], place: usize) -> GlobalRef {
+    /// Makes a record that was interned a shape.
+    pub(super) fn shape(&mut self, record: &[u32]) -> Shape {
+        let known = self.intern_by_hash(record, guess(record));
+        self.shapes.push(known);
+        Shape(self.shapes.len() as u32 - 1)
+    }
+
+    /// The record of a shape, and the reference to it.
+    #[inline]
+    pub(super) fn record_of(&self, shape: Shape) -> (&[u32], GlobalRef) {
+        let known = self.shapes[shape.0 as usize];
+        (known.words(&self.words), known.global)
+    }
+
+    fn intern_by_hash(&mut self, record: &[u32], place: usize) -> Known {
         let hash = hash_words(record);
         let tag = hash as u32;
-        let Interner { pool, words, table, recent } = self;
+        let Interner { pool, words, table, recent, .. } = self;
         let equal = |known: &Known| known.tag == tag && known.words(words) == record;
         let known = match table.entry(hash, equal, |known| hash_words(known.words(words))) {
             Entry::Occupied(found) => *found.get(),
@@ -88,6 +108,6 @@ impl<'p> Interner<'p> {
             }
         };
         recent[place] = known;
-        known.global
+        known
     }
 }

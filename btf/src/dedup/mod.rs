@@ -23,6 +23,7 @@ mod unit;
 
 use hashbrown::HashMap;
 
+pub use interner::Shape;
 pub use pool::{Name, Pool};
 pub use unit::{Handle, Identity, LocalId, Unit, UnitTypes, head};
 

@@ -22,6 +22,11 @@ impl Name {
     /// The empty name, of anonymous types.
     pub const EMPTY: Name = Name(0);
 
+    /// The name for which a word of a unit's record stands.
+    pub fn from_word(word: u32) -> Name {
+        Name(word)
+    }
+
     /// The word that stands for this name in a unit's records.
     pub fn word(self) -> u32 {
         self.0

@@ -4,7 +4,7 @@
 //! [`Unit::intern`] replaces them by references that are global, from the leaves up: whatever is not a named composite or enum is interned
 //! after what it refers to, and a reference to a named one becomes its symbol, which breaks all cycles that C can form.
 
-use super::interner::Interner;
+use super::interner::{Interner, Shape};
 use super::pool::{GlobalRef, Name, Pool};
 use crate::kind::{Info, Kind};
 use crate::refs::{Ref, visit_refs, visit_type_refs};
@@ -42,10 +42,28 @@ pub struct Unit<'p> {
 
 #[derive(Clone, Copy, Default)]
 struct Node {
+    /// Where its words start and how many there are: a record, or only what it refers to if it has a shape.
     start: u32,
     len: u32,
+    shape: Option<Shape>,
     hidden: bool,
     in_progress: bool,
+}
+
+impl Node {
+    #[inline]
+    fn words<'w>(&self, words: &'w [u32]) -> &'w [u32] {
+        &words[self.start as usize..][..self.len as usize]
+    }
+
+    /// Calls `visit` with what it refers to, in the order of [`visit_type_refs`].
+    #[inline]
+    fn visit_targets(&self, words: &[u32], visit: impl FnMut(u32)) {
+        match self.shape {
+            Some(_) => self.words(words).iter().copied().for_each(visit),
+            None => visit_type_refs(self.words(words), visit),
+        }
+    }
 }
 
 /// No reference yet: not a value that a record or symbol can have (symbol kind 3 does not exist).
@@ -125,7 +143,71 @@ impl<'p> Unit<'p> {
         self.words.extend_from_slice(&head);
         self.words.extend_from_slice(payload);
         let node = &mut self.nodes[id.0 as usize - 1];
-        *node = Node { start, len: 3 + payload.len() as u32, ..*node };
+        *node = Node { start, len: 3 + payload.len() as u32, shape: None, ..*node };
+    }
+
+    /// Gives a reserved type a record that differs from a shape's in nothing but what it refers to. Whoever can tell without
+    /// writing the record saves most of the work, for such a type mostly is the shape's.
+    pub fn define_like(&mut self, id: LocalId, shape: Shape, targets: &[u32]) {
+        let start = self.words.len() as u32;
+        self.words.extend_from_slice(targets);
+        let node = &mut self.nodes[id.0 as usize - 1];
+        *node = Node { start, len: targets.len() as u32, shape: Some(shape), ..*node };
+    }
+
+    /// A shape for types like this one, of this unit, which was interned; `None` for what has no record.
+    pub fn shape(&mut self, id: LocalId) -> Option<Shape> {
+        let node = self.node(id);
+        if node.shape.is_some() || node.len == 0 {
+            return node.shape;
+        }
+        let Unit { interner, words, outer, record, .. } = self;
+        record.clear();
+        record.extend_from_slice(node.words(words));
+        globalize(record, outer);
+        Some(interner.shape(record))
+    }
+
+    /// The record that a shape was made of: its names, its size and the places of its members are good for all that are like it.
+    pub fn shape_record(&self, shape: Shape) -> &[u32] {
+        self.interner.record_of(shape).0
+    }
+
+    /// Replaces what a type refers to; returns whether void is among it.
+    #[inline]
+    pub fn replace_targets(&mut self, id: LocalId, mut replace: impl FnMut(u32) -> LocalId) -> bool {
+        let Some(&node) = self.nodes.get((id.0 as usize).wrapping_sub(1)) else { return false };
+        let words = &mut self.words[node.start as usize..][..node.len as usize];
+        let mut void = false;
+        let mut replace = |word: &mut u32| {
+            *word = replace(*word).0;
+            void |= *word == 0;
+        };
+        if node.shape.is_some() {
+            words.iter_mut().for_each(replace);
+        } else {
+            visit_refs(words, |what, word| {
+                if what == Ref::Type {
+                    replace(word);
+                }
+            });
+        }
+        if void && let Some(shape) = node.shape {
+            self.expand(id, node, shape);
+        }
+        void
+    }
+
+    /// Writes the record of a type that was only said to be like another.
+    fn expand(&mut self, id: LocalId, node: Node, shape: Shape) {
+        let mut record = self.interner.record_of(shape).0.to_vec();
+        let mut targets = node.words(&self.words).iter();
+        visit_refs(&mut record, |what, word| {
+            if what == Ref::Type {
+                *word = targets.next().copied().unwrap_or(0);
+            }
+        });
+        self.define(id, [record[0], record[1], record[2]], &record[3..]);
     }
 
     /// Takes a type's record away: what refers to it refers to void.
@@ -145,22 +227,25 @@ impl<'p> Unit<'p> {
         self.nodes[id.0 as usize - 1].hidden = true;
     }
 
-    /// A type's record, to be looked at or completed; empty for void and for what is reserved only.
+    /// A type's record, to be looked at or completed; empty for void, for what is reserved only and for what is defined by a shape.
     pub fn record_mut(&mut self, id: LocalId) -> &mut [u32] {
-        let node = match id.0.checked_sub(1) {
-            Some(slot) => self.nodes.get(slot as usize).copied().unwrap_or_default(),
-            None => Node::default(),
-        };
-        &mut self.words[node.start as usize..(node.start + node.len) as usize]
+        let node = self.node(id);
+        let len = if node.shape.is_some() { 0 } else { node.len };
+        &mut self.words[node.start as usize..][..len as usize]
     }
 
-    /// A type's record; empty for void and for what is reserved only.
+    /// A type's record; empty for void and for what is reserved only. Of what is defined by a shape it is the first three words.
     pub fn record(&self, id: LocalId) -> &[u32] {
-        let node = match id.0.checked_sub(1) {
-            Some(slot) => self.nodes.get(slot as usize).copied().unwrap_or_default(),
-            None => Node::default(),
-        };
-        &self.words[node.start as usize..(node.start + node.len) as usize]
+        let node = self.node(id);
+        match node.shape {
+            Some(shape) => &self.shape_record(shape)[..3],
+            None => node.words(&self.words),
+        }
+    }
+
+    fn node(&self, id: LocalId) -> Node {
+        let slot = (id.0 as usize).wrapping_sub(1);
+        self.nodes.get(slot).copied().unwrap_or_default()
     }
 
     /// Puts the unit's types into the pool. With `keep_edges` the unit's own graph is kept too, as a unit needs in which one
@@ -169,11 +254,16 @@ impl<'p> Unit<'p> {
         let edges = keep_edges.then(|| self.edges());
         let count = self.nodes.len();
         self.outer.clear();
-        self.outer.extend(self.nodes.iter().map(|node| match self.words.get(node.start as usize..) {
-            Some([name, info, ..]) if node.len > 0 => {
-                GlobalRef::symbol_of(*name, Info(*info)).unwrap_or(UNKNOWN)
+        let Unit { interner, words, nodes, outer, .. } = self;
+        outer.extend(nodes.iter().map(|node| {
+            let record = match node.shape {
+                Some(shape) => interner.record_of(shape).0,
+                None => node.words(words),
+            };
+            match record {
+                [name, info, ..] => GlobalRef::symbol_of(*name, Info(*info)).unwrap_or(UNKNOWN),
+                _ => GlobalRef::VOID,
             }
-            _ => GlobalRef::VOID,
         }));
         self.inner.clear();
         self.inner.resize(count, UNKNOWN);
@@ -219,16 +309,30 @@ impl<'p> Unit<'p> {
     fn intern_known(&mut self, slot: u32) -> bool {
         let Unit { interner, words, nodes, outer, inner, record, .. } = self;
         let node = nodes[slot as usize];
+        let words = node.words(words);
         record.clear();
-        record.extend_from_slice(&words[node.start as usize..(node.start + node.len) as usize]);
-        let mut known = true;
-        visit_refs(record, |what, word| {
-            if what == Ref::Type && *word != 0 {
-                let global = outer.get(*word as usize - 1).copied().unwrap_or(GlobalRef::VOID);
-                known &= global != UNKNOWN;
-                *word = global.0;
+        if let Some(shape) = node.shape {
+            let (like, global) = interner.record_of(shape);
+            let mut targets = words.iter();
+            let mut same = true;
+            visit_type_refs(like, |target| {
+                same &= targets.next().is_some_and(|&word| known_target(word, outer).0 == target);
+            });
+            if same {
+                inner[slot as usize] = global;
+                return true;
             }
-        });
+            record.extend_from_slice(like);
+            let mut targets = words.iter();
+            visit_refs(record, |what, word| {
+                if what == Ref::Type {
+                    *word = targets.next().copied().unwrap_or(0);
+                }
+            });
+        } else {
+            record.extend_from_slice(words);
+        }
+        let known = globalize(record, outer);
         if known {
             finish(interner, outer, inner, slot, record);
         }
@@ -244,7 +348,7 @@ impl<'p> Unit<'p> {
             if !node.in_progress {
                 let Unit { words, nodes, outer, pending, .. } = self;
                 nodes[slot as usize].in_progress = true;
-                visit_type_refs(&words[node.start as usize..(node.start + node.len) as usize], |word| {
+                node.visit_targets(words, |word| {
                     if let Some(target) = word.checked_sub(1)
                         && outer.get(target as usize) == Some(&UNKNOWN)
                         && !nodes[target as usize].in_progress
@@ -276,7 +380,7 @@ impl<'p> Unit<'p> {
     fn edges(&self) -> Edges {
         let mut edges = Edges::default();
         for node in &self.nodes {
-            visit_type_refs(&self.words[node.start as usize..(node.start + node.len) as usize], |word| {
+            node.visit_targets(&self.words, |word| {
                 let known = (word as usize) <= self.nodes.len();
                 edges.targets.push(LocalId(if known { word } else { 0 }));
             });
@@ -285,6 +389,26 @@ impl<'p> Unit<'p> {
         }
         edges
     }
+}
+
+/// The global reference that a local id is; void for an id that the unit does not have.
+#[inline]
+fn known_target(id: u32, outer: &[GlobalRef]) -> GlobalRef {
+    outer.get((id as usize).wrapping_sub(1)).copied().unwrap_or(GlobalRef::VOID)
+}
+
+/// Turns a record's local ids into global references. Returns whether all were known; others are [`UNKNOWN`].
+#[inline]
+fn globalize(record: &mut [u32], outer: &[GlobalRef]) -> bool {
+    let mut known = true;
+    visit_refs(record, |what, word| {
+        if what == Ref::Type {
+            let global = known_target(*word, outer);
+            known &= global != UNKNOWN;
+            *word = global.0;
+        }
+    });
+    known
 }
 
 /// Interns the record of a type whose references are global.

@@ -304,7 +304,7 @@ impl<const BIG: bool> Input<'_, BIG> {
             return (outcome, UnitTypes::default(), UnitDeclarations::default());
         }
         reader.resolve(self.address_size, BIG);
-        let types = reader.unit.intern(keep_edges);
+        let types = reader.intern(keep_edges);
         let declarations = self.declarations(reader, keep_edges);
         (outcome, types, declarations)
     }
@@ -315,7 +315,7 @@ impl<const BIG: bool> Input<'_, BIG> {
         let end = self.sections.info.len();
         let outcomes = self.places.iter().map(|place| self.read(&mut reader, place, (0, end))).collect();
         reader.resolve(self.address_size, BIG);
-        let types = reader.unit.intern(true);
+        let types = reader.intern(true);
         let declarations = self.declarations(&reader, true);
         Units { outcomes, types: vec![types], declarations: vec![declarations] }
     }

@@ -4,7 +4,8 @@
 //! where the time goes. The way of a kernel:
 //!
 //! 1. `plan` works out, for each abbreviation, which bytes of a DIE matter (`layout`, `form`, `cursor`: reading them).
-//! 2. `unit` turns one unit's DIEs into a graph of BTF records (`members`, `functions`, `variables`, `names`).
+//! 2. `unit` turns one unit's DIEs into a graph of BTF records (`members`, `functions`, `variables`, `names`);
+//!    `templates` spares it what it has done before.
 //! 3. [`btf::dedup`] interns each graph as soon as it is read. Units are spread over threads; what comes out does not depend on how many.
 //! 4. `convert` puts functions and per-CPU variables beside the types and writes the result.
 //!
@@ -25,6 +26,7 @@ mod names;
 mod plan;
 mod references;
 mod tables;
+mod templates;
 mod unit;
 mod unit_error;
 mod units;

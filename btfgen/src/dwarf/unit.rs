@@ -5,9 +5,8 @@
 //! `docs/src/explanation/dwarf-to-btf.md`.
 
 use btf::Kind;
-use btf::dedup::{LocalId, Name, Pool, Unit, head};
+use btf::dedup::{LocalId, Name, Pool, Unit, UnitTypes, head};
 use btf::kind::{INT_SIGNED, Info};
-use btf::{Ref, visit_refs};
 use gimli::Encoding;
 
 use super::convert::FastMap;
@@ -21,6 +20,7 @@ use super::mend::{is_signed, needs_type, strip};
 use super::names::{Found, Names, StringSections};
 use super::plan::{Attr, Plans, Role, Step};
 use super::references::{Finder, UnitContext};
+use super::templates::{Head, Lesson, Templates};
 use super::unit_error::UnitError;
 use super::variables::{self, Variable};
 
@@ -68,8 +68,10 @@ pub(crate) enum Content {
 enum Frame {
     Transparent,
     Opaque,
-    Composite { id: LocalId, kind: Kind, name: Name, size: u32, members_from: usize },
-    Enumeration { id: LocalId, name: Name, size: u32, from: usize, negative: bool },
+    Composite { id: LocalId, kind: Kind, name: Name, size: u32, members_from: usize, lesson: Option<Lesson> },
+    Enumeration { id: LocalId, name: Name, size: u32, from: usize, negative: bool, lesson: Option<Lesson> },
+    /// A struct, union or enumeration that up to now is as expected: `next` members were.
+    Expected { id: LocalId, head: Head, template: u32, next: u32, targets_from: usize },
     Array { id: LocalId, element: u32, len: u64 },
     Prototype { id: LocalId, result: u32, params_from: usize },
     Function { index: usize },
@@ -117,6 +119,9 @@ pub(crate) struct Reader<'p> {
     /// Where the plans of a unit are that shares its abbreviation table with no other.
     pub(crate) plans: Plans,
     frames: Vec<Frame>,
+    templates: Templates,
+    /// DIE offsets of the types of members that were as expected, of the innermost type last.
+    targets: Vec<u32>,
     members: Members,
     enumerators: Vec<(Name, u64)>,
     /// Local ids by DIE offset, for a unit that is converted alone. Entries of earlier units remain and are told by `offsets`.
@@ -149,6 +154,8 @@ impl<'p> Reader<'p> {
             names: Names::new(),
             plans: Plans::default(),
             frames: Vec::new(),
+            templates: Templates::default(),
+            targets: Vec::new(),
             members: Members::default(),
             enumerators: Vec::new(),
             slots: Vec::new(),
@@ -171,6 +178,7 @@ impl<'p> Reader<'p> {
     pub(crate) fn clear(&mut self) {
         self.unit.clear();
         self.offsets.clear();
+        self.templates.clear();
         self.members.clear();
         self.functions.clear();
         self.variables.clear();
@@ -222,6 +230,7 @@ impl<'p> Reader<'p> {
             return Err(UnitError::TooLarge("more than 4 GiB of debug information in one piece"));
         }
         self.frames.clear();
+        self.targets.clear();
         self.enumerators.clear();
         // Converted alone, a unit has a slot for each offset; in one piece with others, offsets are searched for.
         let alone = (base, end) == (place.start, place.end);
@@ -360,13 +369,7 @@ impl<'p> Reader<'p> {
         let finder = Finder { slots: &self.slots, offsets: &self.offsets, aliases: &self.aliases };
         let mut incomplete = Vec::new();
         for id in (1..=self.unit.len() as u32).map(LocalId) {
-            let mut void = false;
-            visit_refs(self.unit.record_mut(id), |what, word| {
-                if what == Ref::Type {
-                    *word = finder.find(*word).0;
-                    void |= *word == 0;
-                }
-            });
+            let void = self.unit.replace_targets(id, |offset| finder.find(offset));
             if void && needs_type(self.unit.record(id)) {
                 incomplete.push(id);
             }
@@ -400,6 +403,13 @@ impl<'p> Reader<'p> {
         }
         self.functions.resolve(&mut self.unit, &finder);
         variables::resolve(&mut self.variables, &self.unit, &finder, address_size);
+    }
+
+    /// Puts the unit's types into the pool, and learns from them what to expect of the next unit.
+    pub(crate) fn intern(&mut self, keep_edges: bool) -> UnitTypes {
+        let types = self.unit.intern(keep_edges);
+        self.templates.keep(&mut self.unit);
+        types
     }
 
     /// Whether the unit has an `int`, or no need of one.

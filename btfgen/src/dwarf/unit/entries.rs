@@ -1,7 +1,7 @@
 //! What each DIE becomes, when it starts and when its children are read.
 
 use btf::Kind;
-use btf::dedup::{Name, head};
+use btf::dedup::{LocalId, Name, head};
 
 use super::{Attrs, Frame, Reader, elements, vlen};
 use crate::dwarf::cursor::Cursor;
@@ -11,6 +11,7 @@ use crate::dwarf::layout::{Layout, Number, PlainName};
 use crate::dwarf::names::Found;
 use crate::dwarf::plan::Role;
 use crate::dwarf::references::UnitContext;
+use crate::dwarf::templates::{Head, name_key, saying};
 use crate::dwarf::unit_error::UnitError;
 use crate::dwarf::variables::{Variable, address_of};
 
@@ -22,6 +23,8 @@ struct Entry {
     /// Size in bytes, or an enumerator's value.
     number: Option<Number>,
     declaration: bool,
+    /// The name as it stands in the DIE.
+    key: Option<u32>,
 }
 
 impl Reader<'_> {
@@ -36,6 +39,22 @@ impl Reader<'_> {
         context: &UnitContext<'a, '_>,
     ) -> Result<(), UnitError> {
         let plain = layout.read(cursor)?;
+        let ty = match plain.ty {
+            Some(ty) => context.unit_offset(ty.into())?,
+            None => 0,
+        };
+        if matches!(role, Role::Member | Role::Enumerator)
+            && let Some(Frame::Expected { template, next, .. }) = self.frames.last_mut()
+        {
+            if self.templates.expects(*template, *next, saying(plain.name, plain.number)) {
+                *next += 1;
+                if role == Role::Member {
+                    self.targets.push(ty);
+                }
+                return Ok(());
+            }
+            self.unexpected();
+        }
         let found = match plain.name {
             PlainName::None => Found::default(),
             PlainName::Str(at) => {
@@ -45,13 +64,11 @@ impl Reader<'_> {
         };
         self.degraded += u32::from(found.name != found.identifier);
         let name = found.identifier;
-        let ty = match plain.ty {
-            Some(ty) => context.unit_offset(ty.into())?,
-            None => 0,
-        };
+        let saying = || saying(plain.name, plain.number).filter(|_| found.name == found.identifier);
         match role {
             Role::Member => {
-                if let Some(Frame::Composite { kind, .. }) = self.frames.last() {
+                if let Some(Frame::Composite { kind, lesson, .. }) = self.frames.last_mut() {
+                    self.templates.learn(lesson, saying());
                     match plain.number.map(Number::unsigned) {
                         Some(Some(bytes)) => self.members.push_plain(name, ty, bytes),
                         Some(None) => self.members.push_plain(name, ty, u64::MAX),
@@ -61,11 +78,16 @@ impl Reader<'_> {
                 }
             }
             Role::Subrange => self.dimension(plain.number.map_or(0, elements)),
-            _ => self.common(
-                offset,
-                role,
-                Entry { name, ty, number: plain.number, declaration: plain.declaration },
-            ),
+            _ => {
+                if role == Role::Enumerator
+                    && let Some(Frame::Enumeration { lesson, .. }) = self.frames.last_mut()
+                {
+                    self.templates.learn(lesson, saying());
+                }
+                let key = if found.name == Name::EMPTY { None } else { name_key(plain.name) };
+                let (number, declaration) = (plain.number, plain.declaration);
+                self.common(offset, role, Entry { name, ty, number, declaration, key });
+            }
         }
         Ok(())
     }
@@ -82,9 +104,13 @@ impl Reader<'_> {
             self.aliases.push((offset, attrs.signature));
             return Ok(());
         }
+        if matches!(role, Role::Member | Role::Enumerator) {
+            self.unexpected();
+        }
         match role {
             Role::Member => {
-                if let Some(Frame::Composite { kind, .. }) = self.frames.last() {
+                if let Some(Frame::Composite { kind, lesson, .. }) = self.frames.last_mut() {
+                    self.templates.learn(lesson, None);
                     let union = *kind == Kind::Union;
                     let member =
                         Member { name: attrs.name, ty: attrs.ty, size: attrs.byte_size, bits: attrs.bits };
@@ -123,8 +149,11 @@ impl Reader<'_> {
                     Role::Enumerator => attrs.const_value,
                     _ => attrs.byte_size.map(|bits| Number { bits, negative: false }),
                 };
+                if let Some(Frame::Enumeration { lesson, .. }) = self.frames.last_mut() {
+                    self.templates.learn(lesson, None);
+                }
                 let Attrs { name, ty, declaration, .. } = *attrs;
-                self.common(offset, role, Entry { name, ty, number, declaration });
+                self.common(offset, role, Entry { name, ty, number, declaration, key: None });
             }
         }
         Ok(())
@@ -138,7 +167,7 @@ impl Reader<'_> {
 
     #[inline]
     fn common(&mut self, offset: u32, role: Role, entry: Entry) {
-        let Entry { name, ty, number, declaration } = entry;
+        let Entry { name, ty, number, declaration, key } = entry;
         let reference = |reader: &mut Self, kind: Kind, name: Name| {
             let id = reader.reserve(offset);
             reader.unit.define(id, head(name, kind, 0, false, ty), &[]);
@@ -172,8 +201,12 @@ impl Reader<'_> {
                 }
                 // An unnamed declaration has no BTF of its own; an empty struct says as much.
                 let size = self.size32(number.and_then(Number::unsigned).unwrap_or(0));
-                let members_from = self.members.len();
-                self.frames.push(Frame::Composite { id, kind, name, size, members_from });
+                let head = key.map(|key| (kind, key, size));
+                if !self.expect(id, head) {
+                    let lesson = head.map(|head| self.templates.begin(head));
+                    let members_from = self.members.len();
+                    self.frames.push(Frame::Composite { id, kind, name, size, members_from, lesson });
+                }
             }
             Role::Enumeration => {
                 let id = self.reserve(offset);
@@ -182,7 +215,11 @@ impl Reader<'_> {
                 if size == 8 && ty != 0 {
                     self.wide_enums.push((id, ty));
                 }
-                self.frames.push(Frame::Enumeration { id, name, size, from, negative: false });
+                let head = key.filter(|_| matches!(size, 1 | 2 | 4)).map(|key| (Kind::Enum, key, size));
+                if !self.expect(id, head) {
+                    let lesson = head.map(|head| self.templates.begin(head));
+                    self.frames.push(Frame::Enumeration { id, name, size, from, negative: false, lesson });
+                }
             }
             Role::Array => {
                 let id = self.reserve(offset);
@@ -205,6 +242,45 @@ impl Reader<'_> {
         }
     }
 
+    /// Expects a type to be like the last one of its name and size, if there was one.
+    fn expect(&mut self, id: LocalId, head: Option<Head>) -> bool {
+        let template = head.and_then(|head| Some((head, self.templates.find(head)?)));
+        if let Some((head, template)) = template {
+            let targets_from = self.targets.len();
+            self.frames.push(Frame::Expected { id, head, template, next: 0, targets_from });
+        }
+        template.is_some()
+    }
+
+    /// Goes back to reading the innermost type without a template, if it is read with one.
+    #[cold]
+    fn unexpected(&mut self) {
+        let Some(&Frame::Expected { id, head, template, next, targets_from }) = self.frames.last() else {
+            return;
+        };
+        let lesson = Some(self.templates.begin_from(head, template, next));
+        let (kind, _, size) = head;
+        let record = self.unit.shape_record(self.templates.shape(template));
+        let name = Name::from_word(record[0]);
+        let frame = if kind == Kind::Enum {
+            let from = self.enumerators.len();
+            let before = record[3..].as_chunks().0.iter().take(next as usize);
+            self.enumerators.extend(before.map(|&[name, value]| (Name::from_word(name), value.into())));
+            Frame::Enumeration { id, name, size, from, negative: false, lesson }
+        } else {
+            let members_from = self.members.len();
+            for (&[name, _, offset], &ty) in
+                record[3..].as_chunks().0.iter().zip(&self.targets[targets_from..])
+            {
+                self.members.push_plain(Name::from_word(name), ty, u64::from(offset / 8));
+            }
+            Frame::Composite { id, kind, name, size, members_from, lesson }
+        };
+        self.targets.truncate(targets_from);
+        self.frames.pop();
+        self.frames.push(frame);
+    }
+
     /// Whether parameters belong to what is being read.
     pub(super) fn takes_params(&self) -> bool {
         matches!(self.frames.last(), Some(Frame::Function { .. } | Frame::Prototype { .. }))
@@ -212,10 +288,21 @@ impl Reader<'_> {
 
     /// Finishes what is open, if anything is.
     pub(super) fn close(&mut self) -> Result<(), UnitError> {
+        if let Some(&Frame::Expected { template, next, .. }) = self.frames.last()
+            && !self.templates.has_len(template, next)
+        {
+            self.unexpected();
+        }
         let Some(frame) = self.frames.pop() else { return Ok(()) };
         match frame {
             Frame::Transparent | Frame::Opaque => {}
-            Frame::Composite { id, kind, name, size, members_from } => {
+            Frame::Expected { id, template, targets_from, .. } => {
+                let shape = self.templates.shape(template);
+                self.unit.define_like(id, shape, &self.targets[targets_from..]);
+                self.targets.truncate(targets_from);
+            }
+            Frame::Composite { id, kind, name, size, members_from, lesson } => {
+                self.templates.end(lesson, id, self.members.len() - members_from);
                 self.members.define(
                     &mut self.unit,
                     id,
@@ -224,7 +311,8 @@ impl Reader<'_> {
                     &mut self.degraded,
                 )?;
             }
-            Frame::Enumeration { id, name, size, from, negative } => {
+            Frame::Enumeration { id, name, size, from, negative, lesson } => {
+                self.templates.end(lesson, id, self.enumerators.len() - from);
                 let enumerators = &self.enumerators[from..];
                 let vlen = vlen(enumerators.len())?;
                 let wide = size > 4;
