@@ -122,6 +122,7 @@ impl<'p> Unit<'p> {
     }
 
     /// Number of types, reserved ones included.
+    #[inline]
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
@@ -132,12 +133,14 @@ impl<'p> Unit<'p> {
     }
 
     /// An id for a type whose record follows by [`Self::define`]; until then it is void.
+    #[inline]
     pub fn reserve(&mut self) -> LocalId {
         self.nodes.push(Node::default());
         LocalId(self.nodes.len() as u32)
     }
 
     /// Gives a reserved type its record: `struct btf_type` and payload, in words.
+    #[inline]
     pub fn define(&mut self, id: LocalId, head: [u32; 3], payload: &[u32]) {
         let start = self.words.len() as u32;
         self.words.extend_from_slice(&head);
@@ -148,6 +151,7 @@ impl<'p> Unit<'p> {
 
     /// Gives a reserved type a record that differs from a shape's in nothing but what it refers to. Whoever can tell without
     /// writing the record saves most of the work, for such a type mostly is the shape's.
+    #[inline]
     pub fn define_like(&mut self, id: LocalId, shape: Shape, targets: &[u32]) {
         let start = self.words.len() as u32;
         self.words.extend_from_slice(targets);
@@ -228,6 +232,7 @@ impl<'p> Unit<'p> {
     }
 
     /// A type's record, to be looked at or completed; empty for void, for what is reserved only and for what is defined by a shape.
+    #[inline]
     pub fn record_mut(&mut self, id: LocalId) -> &mut [u32] {
         let node = self.node(id);
         let len = if node.shape.is_some() { 0 } else { node.len };
@@ -235,6 +240,7 @@ impl<'p> Unit<'p> {
     }
 
     /// A type's record; empty for void and for what is reserved only. Of what is defined by a shape it is the first three words.
+    #[inline]
     pub fn record(&self, id: LocalId) -> &[u32] {
         let node = self.node(id);
         match node.shape {
