@@ -4,6 +4,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use super::pool::{GlobalRef, Pool, hash_words};
+use crate::kind::Info;
 
 /// Interns records for one thread.
 pub(super) struct Interner<'p> {
@@ -12,7 +13,9 @@ pub(super) struct Interner<'p> {
     table: HashTable<Known>,
     /// A record for each [`guess`], the last one met with it. Most records are found here, and their hashes are never needed.
     recent: Vec<Known>,
-    shapes: Vec<Known>,
+    /// The same for records of three words, which are most: the words, and the reference.
+    recent_short: Vec<([u32; 3], GlobalRef)>,
+    shapes: Vec<(Known, Option<GlobalRef>)>,
 }
 
 /// A record that others are expected to equal: see [`super::Unit::define_like`].
@@ -42,17 +45,22 @@ const RECENT_BITS: u32 = 15;
 #[inline]
 fn guess(record: &[u32]) -> usize {
     let [name, info, third, rest @ ..] = record else { return 0 };
-    let mut mix = u64::from(*name) << 32 | u64::from(*third);
-    if *name == 0 {
+    let mut name = *name;
+    if name == 0 {
         if let [first, .., last] = rest {
-            mix ^= u64::from(*first) << 32 | u64::from(*last);
+            name ^= first.rotate_left(16) ^ last;
         }
         if let [.., before, _, _] = rest {
-            mix = mix.rotate_left(21) ^ u64::from(*before);
+            name = name.rotate_left(21) ^ before;
         }
     }
-    mix = (mix ^ u64::from(*info) << 13).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mix >> (64 - RECENT_BITS)) as usize
+    guess_short([name, *info, *third])
+}
+
+#[inline]
+fn guess_short([name, info, third]: [u32; 3]) -> usize {
+    let mix = (u64::from(name) << 32 | u64::from(third)) ^ u64::from(info) << 13;
+    (mix.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - RECENT_BITS)) as usize
 }
 
 impl<'p> Interner<'p> {
@@ -63,6 +71,7 @@ impl<'p> Interner<'p> {
             words: Vec::new(),
             table: HashTable::new(),
             recent: vec![nothing; 1 << RECENT_BITS],
+            recent_short: vec![([0; 3], GlobalRef::VOID); 1 << RECENT_BITS],
             shapes: Vec::new(),
         }
     }
@@ -78,18 +87,38 @@ impl<'p> Interner<'p> {
         self.intern_by_hash(record, place).global
     }
 
+    /// The reference to this record, like [`Self::intern`].
+    #[inline]
+    pub(super) fn intern_short(&mut self, record: [u32; 3]) -> GlobalRef {
+        let place = guess_short(record);
+        let (known, global) = self.recent_short[place];
+        if known == record {
+            return global;
+        }
+        let global = self.intern_by_hash(&record, place).global;
+        self.recent_short[place] = (record, global);
+        global
+    }
+
     /// Makes a record that was interned a shape.
     pub(super) fn shape(&mut self, record: &[u32]) -> Shape {
         let known = self.intern_by_hash(record, guess(record));
-        self.shapes.push(known);
+        let symbol = record.first().and_then(|&name| GlobalRef::symbol_of(name, Info(*record.get(1)?)));
+        self.shapes.push((known, symbol));
         Shape(self.shapes.len() as u32 - 1)
     }
 
     /// The record of a shape, and the reference to it.
     #[inline]
     pub(super) fn record_of(&self, shape: Shape) -> (&[u32], GlobalRef) {
-        let known = self.shapes[shape.0 as usize];
+        let (known, _) = self.shapes[shape.0 as usize];
         (known.words(&self.words), known.global)
+    }
+
+    /// How others refer to types of a shape, if that is by name.
+    #[inline]
+    pub(super) fn symbol_of(&self, shape: Shape) -> Option<GlobalRef> {
+        self.shapes[shape.0 as usize].1
     }
 
     fn intern_by_hash(&mut self, record: &[u32], place: usize) -> Known {

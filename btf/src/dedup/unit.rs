@@ -7,7 +7,7 @@
 use super::interner::{Interner, Shape};
 use super::pool::{GlobalRef, Name, Pool};
 use crate::kind::{Info, Kind};
-use crate::refs::{Ref, visit_refs, visit_type_refs};
+use crate::refs::{visit_type_refs, visit_type_refs_mut};
 
 /// A type of a [`Unit`]: 1 for the first one; 0 is void.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -31,7 +31,7 @@ pub struct Unit<'p> {
     interner: Interner<'p>,
     words: Vec<u32>,
     nodes: Vec<Node>,
-    /// For each node, how others refer to it; [`UNKNOWN`] until its record is interned.
+    /// For each node, how others refer to it; [`UNKNOWN`] if that is not by name and its record is not interned yet.
     outer: Vec<GlobalRef>,
     /// For each node, its record in the pool.
     inner: Vec<GlobalRef>,
@@ -119,6 +119,7 @@ impl<'p> Unit<'p> {
     pub fn clear(&mut self) {
         self.words.clear();
         self.nodes.clear();
+        self.outer.clear();
     }
 
     /// Number of types, reserved ones included.
@@ -136,6 +137,7 @@ impl<'p> Unit<'p> {
     #[inline]
     pub fn reserve(&mut self) -> LocalId {
         self.nodes.push(Node::default());
+        self.outer.push(GlobalRef::VOID);
         LocalId(self.nodes.len() as u32)
     }
 
@@ -145,8 +147,10 @@ impl<'p> Unit<'p> {
         let start = self.words.len() as u32;
         self.words.extend_from_slice(&head);
         self.words.extend_from_slice(payload);
-        let node = &mut self.nodes[id.0 as usize - 1];
+        let slot = id.0 as usize - 1;
+        let node = &mut self.nodes[slot];
         *node = Node { start, len: 3 + payload.len() as u32, shape: None, ..*node };
+        self.outer[slot] = GlobalRef::symbol_of(head[0], Info(head[1])).unwrap_or(UNKNOWN);
     }
 
     /// Gives a reserved type a record that differs from a shape's in nothing but what it refers to. Whoever can tell without
@@ -155,8 +159,10 @@ impl<'p> Unit<'p> {
     pub fn define_like(&mut self, id: LocalId, shape: Shape, targets: &[u32]) {
         let start = self.words.len() as u32;
         self.words.extend_from_slice(targets);
-        let node = &mut self.nodes[id.0 as usize - 1];
+        let slot = id.0 as usize - 1;
+        let node = &mut self.nodes[slot];
         *node = Node { start, len: targets.len() as u32, shape: Some(shape), ..*node };
+        self.outer[slot] = self.interner.symbol_of(shape).unwrap_or(UNKNOWN);
     }
 
     /// A shape for types like this one, of this unit, which was interned; `None` for what has no record.
@@ -183,18 +189,14 @@ impl<'p> Unit<'p> {
         let Some(&node) = self.nodes.get((id.0 as usize).wrapping_sub(1)) else { return false };
         let words = &mut self.words[node.start as usize..][..node.len as usize];
         let mut void = false;
-        let mut replace = |word: &mut u32| {
+        let replace = |word: &mut u32| {
             *word = replace(*word).0;
             void |= *word == 0;
         };
         if node.shape.is_some() {
             words.iter_mut().for_each(replace);
         } else {
-            visit_refs(words, |what, word| {
-                if what == Ref::Type {
-                    replace(word);
-                }
-            });
+            visit_type_refs_mut(words, replace);
         }
         if void && let Some(shape) = node.shape {
             self.expand(id, node, shape);
@@ -206,17 +208,14 @@ impl<'p> Unit<'p> {
     fn expand(&mut self, id: LocalId, node: Node, shape: Shape) {
         let mut record = self.interner.record_of(shape).0.to_vec();
         let mut targets = node.words(&self.words).iter();
-        visit_refs(&mut record, |what, word| {
-            if what == Ref::Type {
-                *word = targets.next().copied().unwrap_or(0);
-            }
-        });
+        visit_type_refs_mut(&mut record, |word| *word = targets.next().copied().unwrap_or(0));
         self.define(id, [record[0], record[1], record[2]], &record[3..]);
     }
 
     /// Takes a type's record away: what refers to it refers to void.
     pub fn undefine(&mut self, id: LocalId) {
         self.nodes[id.0 as usize - 1] = Node::default();
+        self.outer[id.0 as usize - 1] = GlobalRef::VOID;
     }
 
     /// Adds a type.
@@ -259,18 +258,6 @@ impl<'p> Unit<'p> {
     pub fn intern(&mut self, keep_edges: bool) -> UnitTypes {
         let edges = keep_edges.then(|| self.edges());
         let count = self.nodes.len();
-        self.outer.clear();
-        let Unit { interner, words, nodes, outer, .. } = self;
-        outer.extend(nodes.iter().map(|node| {
-            let record = match node.shape {
-                Some(shape) => interner.record_of(shape).0,
-                None => node.words(words),
-            };
-            match record {
-                [name, info, ..] => GlobalRef::symbol_of(*name, Info(*info)).unwrap_or(UNKNOWN),
-                _ => GlobalRef::VOID,
-            }
-        }));
         self.inner.clear();
         self.inner.resize(count, UNKNOWN);
         let mut broken_cycles = 0;
@@ -285,13 +272,9 @@ impl<'p> Unit<'p> {
                 self.intern_from(slot, &mut broken_cycles);
             }
         }
-        let order = self
-            .nodes
-            .iter()
-            .zip(&self.inner)
-            .filter(|(node, inner)| !node.hidden && !inner.is_void())
-            .map(|(_, &inner)| inner)
-            .collect();
+        let shown = |(node, inner): &(&Node, &GlobalRef)| !node.hidden && !inner.is_void();
+        let mut order = Vec::with_capacity(count);
+        order.extend(self.nodes.iter().zip(&self.inner).filter(shown).map(|(_, &inner)| inner));
         let edges = edges.map(|edges| Edges { records: self.inner.clone(), ..edges });
         UnitTypes { order, edges, broken_cycles }
     }
@@ -310,39 +293,56 @@ impl<'p> Unit<'p> {
         Identity(slot.and_then(|slot| self.inner.get(slot as usize)).map_or(0, |inner| inner.0))
     }
 
-    /// Interns a type, if all is interned that it refers to by record.
+    /// Interns a type, if all is interned that it refers to by record; otherwise its record is left in `self.record`.
     #[inline]
     fn intern_known(&mut self, slot: u32) -> bool {
         let Unit { interner, words, nodes, outer, inner, record, .. } = self;
-        let node = nodes[slot as usize];
+        let slot = slot as usize;
+        let node = nodes[slot];
         let words = node.words(words);
         record.clear();
-        if let Some(shape) = node.shape {
-            let (like, global) = interner.record_of(shape);
-            let mut targets = words.iter();
-            let mut same = true;
-            visit_type_refs(like, |target| {
-                same &= targets.next().is_some_and(|&word| known_target(word, outer).0 == target);
-            });
-            if same {
-                inner[slot as usize] = global;
-                return true;
-            }
-            record.extend_from_slice(like);
-            let mut targets = words.iter();
-            visit_refs(record, |what, word| {
-                if what == Ref::Type {
-                    *word = targets.next().copied().unwrap_or(0);
+        let global = match (node.shape, words) {
+            (Some(shape), _) => {
+                let (like, global) = interner.record_of(shape);
+                let mut targets = words.iter();
+                let mut same = true;
+                visit_type_refs(like, |target| {
+                    same &= targets.next().is_some_and(|&word| known_target(word, outer).0 == target);
+                });
+                if same {
+                    global
+                } else {
+                    record.extend_from_slice(like);
+                    let mut targets = words.iter();
+                    visit_type_refs_mut(record, |word| *word = targets.next().copied().unwrap_or(0));
+                    if !globalize(record, outer) {
+                        return false;
+                    }
+                    interner.intern(record)
                 }
-            });
-        } else {
-            record.extend_from_slice(words);
+            }
+            (None, &[name, info, third]) => {
+                let mut short = [name, info, third];
+                if !globalize(&mut short, outer) {
+                    record.extend_from_slice(&short);
+                    return false;
+                }
+                interner.intern_short(short)
+            }
+            (None, []) => GlobalRef::VOID,
+            (None, words) => {
+                record.extend_from_slice(words);
+                if !globalize(record, outer) {
+                    return false;
+                }
+                interner.intern(record)
+            }
+        };
+        inner[slot] = global;
+        if outer[slot] == UNKNOWN {
+            outer[slot] = global;
         }
-        let known = globalize(record, outer);
-        if known {
-            finish(interner, outer, inner, slot, record);
-        }
-        known
+        true
     }
 
     /// Interns a type after everything that it refers to by record. The stack is a list, so depth costs memory only.
@@ -373,13 +373,17 @@ impl<'p> Unit<'p> {
             }
             // What is still unknown waits for this type.
             let Unit { interner, outer, inner, record, .. } = self;
-            visit_refs(record, |what, word| {
-                if what == Ref::Type && *word == UNKNOWN.0 {
+            visit_type_refs_mut(record, |word| {
+                if *word == UNKNOWN.0 {
                     *broken_cycles += 1;
                     *word = 0;
                 }
             });
-            finish(interner, outer, inner, slot, record);
+            let global = interner.intern(record);
+            inner[slot as usize] = global;
+            if outer[slot as usize] == UNKNOWN {
+                outer[slot as usize] = global;
+            }
         }
     }
 
@@ -407,30 +411,12 @@ fn known_target(id: u32, outer: &[GlobalRef]) -> GlobalRef {
 #[inline]
 fn globalize(record: &mut [u32], outer: &[GlobalRef]) -> bool {
     let mut known = true;
-    visit_refs(record, |what, word| {
-        if what == Ref::Type {
-            let global = known_target(*word, outer);
-            known &= global != UNKNOWN;
-            *word = global.0;
-        }
+    visit_type_refs_mut(record, |word| {
+        let global = known_target(*word, outer);
+        known &= global != UNKNOWN;
+        *word = global.0;
     });
     known
-}
-
-/// Interns the record of a type whose references are global.
-#[inline]
-fn finish(
-    interner: &mut Interner<'_>,
-    outer: &mut [GlobalRef],
-    inner: &mut [GlobalRef],
-    slot: u32,
-    record: &[u32],
-) {
-    let global = if record.is_empty() { GlobalRef::VOID } else { interner.intern(record) };
-    inner[slot as usize] = global;
-    if outer[slot as usize] == UNKNOWN {
-        outer[slot as usize] = global;
-    }
 }
 
 /// The first three words of a record.

@@ -1,17 +1,17 @@
 //! What each DIE becomes, when it starts and when its children are read.
 
 use btf::Kind;
-use btf::dedup::{LocalId, Name, head};
+use btf::dedup::{Name, head};
 
 use super::{Attrs, Frame, Reader, elements, vlen};
 use crate::dwarf::cursor::Cursor;
 use crate::dwarf::functions::Function;
 use crate::dwarf::members::Member;
-use crate::dwarf::layout::{Layout, Number, PlainName};
+use crate::dwarf::layout::{Layout, Number, Plain, PlainName};
 use crate::dwarf::names::Found;
 use crate::dwarf::plan::Role;
 use crate::dwarf::references::UnitContext;
-use crate::dwarf::templates::{Head, name_key, saying};
+use crate::dwarf::templates::{name_key, saying};
 use crate::dwarf::unit_error::UnitError;
 use crate::dwarf::variables::{Variable, address_of};
 
@@ -55,6 +55,12 @@ impl Reader<'_> {
             }
             self.unexpected();
         }
+        if matches!(role, Role::Struct | Role::Union | Role::Enumeration)
+            && !plain.declaration
+            && self.expect(offset, role, &plain)
+        {
+            return Ok(());
+        }
         let found = match plain.name {
             PlainName::None => Found::default(),
             PlainName::Str(at) => {
@@ -84,7 +90,7 @@ impl Reader<'_> {
                 {
                     self.templates.learn(lesson, saying());
                 }
-                let key = if found.name == Name::EMPTY { None } else { name_key(plain.name) };
+                let key = name_key(plain.name).filter(|_| found.name != Name::EMPTY);
                 let (number, declaration) = (plain.number, plain.declaration);
                 self.common(offset, role, Entry { name, ty, number, declaration, key });
             }
@@ -201,12 +207,9 @@ impl Reader<'_> {
                 }
                 // An unnamed declaration has no BTF of its own; an empty struct says as much.
                 let size = self.size32(number.and_then(Number::unsigned).unwrap_or(0));
-                let head = key.map(|key| (kind, key, size));
-                if !self.expect(id, head) {
-                    let lesson = head.map(|head| self.templates.begin(head));
-                    let members_from = self.members.len();
-                    self.frames.push(Frame::Composite { id, kind, name, size, members_from, lesson });
-                }
+                let lesson = key.map(|key| self.templates.begin((kind, key, size)));
+                let members_from = self.members.len();
+                self.frames.push(Frame::Composite { id, kind, name, size, members_from, lesson });
             }
             Role::Enumeration => {
                 let id = self.reserve(offset);
@@ -215,11 +218,10 @@ impl Reader<'_> {
                 if size == 8 && ty != 0 {
                     self.wide_enums.push((id, ty));
                 }
-                let head = key.filter(|_| matches!(size, 1 | 2 | 4)).map(|key| (Kind::Enum, key, size));
-                if !self.expect(id, head) {
-                    let lesson = head.map(|head| self.templates.begin(head));
-                    self.frames.push(Frame::Enumeration { id, name, size, from, negative: false, lesson });
-                }
+                // Enums of sizes that none has are counted, each time.
+                let key = key.filter(|_| matches!(size, 1 | 2 | 4));
+                let lesson = key.map(|key| self.templates.begin((Kind::Enum, key, size)));
+                self.frames.push(Frame::Enumeration { id, name, size, from, negative: false, lesson });
             }
             Role::Array => {
                 let id = self.reserve(offset);
@@ -243,9 +245,22 @@ impl Reader<'_> {
     }
 
     /// Expects a type to be like the last one of its name and size, if there was one.
-    fn expect(&mut self, id: LocalId, head: Option<Head>) -> bool {
+    #[inline]
+    fn expect(&mut self, offset: u32, role: Role, plain: &Plain<'_>) -> bool {
+        let kind = match role {
+            Role::Struct => Kind::Struct,
+            Role::Union => Kind::Union,
+            _ => Kind::Enum,
+        };
+        let size = match plain.number {
+            Some(size) => size.unsigned().and_then(|size| u32::try_from(size).ok()),
+            None if kind == Kind::Enum => Some(4),
+            None => Some(0),
+        };
+        let head = name_key(plain.name).and_then(|key| Some((kind, key, size?)));
         let template = head.and_then(|head| Some((head, self.templates.find(head)?)));
         if let Some((head, template)) = template {
+            let id = self.reserve(offset);
             let targets_from = self.targets.len();
             self.frames.push(Frame::Expected { id, head, template, next: 0, targets_from });
         }
