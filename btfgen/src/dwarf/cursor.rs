@@ -141,6 +141,12 @@ impl<'a, const BIG: bool> Cursor<'a, BIG> {
         Ok(bytes)
     }
 
+    /// The next so many bytes, if there are.
+    #[inline]
+    pub(crate) fn window<const N: usize>(&self) -> Option<&'a [u8; N]> {
+        self.data.get(self.at..)?.first_chunk()
+    }
+
     #[inline]
     pub(crate) fn skip(&mut self, len: usize) -> Read<()> {
         let end = self.at.checked_add(len).filter(|&end| end <= self.data.len()).ok_or(Truncated)?;

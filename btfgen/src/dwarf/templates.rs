@@ -14,9 +14,12 @@ use super::layout::{Number, PlainName};
 /// What the DIE of a member or enumerator says, but for its type: the name as it stands there, and the place in bytes or the value.
 pub(super) type Saying = (u32, u32);
 
+/// Tells names that are in DIEs from offsets.
+const INLINE: u32 = 1 << 31;
+
 /// A name as it stands in a DIE: an offset in `.debug_str`, or up to three bytes.
+#[inline]
 pub(super) fn name_key(name: PlainName<'_>) -> Option<u32> {
-    const INLINE: u32 = 1 << 31;
     match name {
         PlainName::Str(offset) => (offset & INLINE == 0).then_some(offset),
         PlainName::Inline(&[a]) => Some(INLINE | u32::from(a)),
@@ -96,9 +99,24 @@ impl Templates {
 
     /// Whether the next member is the expected one.
     #[inline]
-    pub(super) fn expects(&self, template: u32, next: u32, saying: Option<Saying>) -> bool {
+    pub(super) fn expects(
+        &self,
+        template: u32,
+        next: u32,
+        name: PlainName<'_>,
+        number: Option<Number>,
+    ) -> bool {
         let Template { from, len, .. } = self.all[template as usize];
-        next < len && saying == Some(self.sayings[(from + next) as usize])
+        let (known_name, known_number) = self.sayings[(from + next.min(len)) as usize];
+        let same_name = match name {
+            PlainName::Str(offset) => offset == known_name && offset & INLINE == 0,
+            name => name_key(name) == Some(known_name),
+        };
+        let same_number = match number {
+            Some(number) => number.bits == u64::from(known_number) && known_number != NO_NUMBER,
+            None => known_number == NO_NUMBER,
+        };
+        same_name & same_number & (next < len)
     }
 
     /// Whether a template has so many members.
@@ -153,7 +171,9 @@ impl Templates {
             }
             let template =
                 Template { from: self.sayings.len() as u32, len: sayings.len() as u32, shape };
+            // One more, so that what is expected can be looked up before it is known to be there.
             self.sayings.extend_from_slice(sayings);
+            self.sayings.push((INLINE, NO_NUMBER));
             self.by_head.insert(head, self.all.len() as u32);
             self.all.push(template);
         }

@@ -234,7 +234,11 @@ impl<'p> Reader<'p> {
         self.enumerators.clear();
         // Converted alone, a unit has a slot for each offset; in one piece with others, offsets are searched for.
         let alone = (base, end) == (place.start, place.end);
-        self.slots.resize(if alone { end - base } else { 0 }, 0);
+        if !alone {
+            self.slots.clear();
+        } else if self.slots.len() < end - base {
+            self.slots.resize(end - base, 0);
+        }
         let data = sections.info.get(..place.end).ok_or(UnitError::Truncated)?;
         let mut cursor = Cursor::<BIG>::new(data, place.entries);
         let mut context = UnitContext { sections, place, base, end, str_offsets_base: None, addr_base: None };
@@ -255,8 +259,10 @@ impl<'p> Reader<'p> {
                 if plan.role == Role::Opaque || matches!(self.frames.last(), Some(Frame::Opaque)) {
                     self.frames.push(Frame::Opaque);
                 }
-            } else if let Some(layout) = &plan.layout {
-                self.plain_entry(offset, plan.role, layout, &mut cursor, &context)?;
+            } else if let Some(layout) = &plan.layout
+                && let Some(plain) = layout.read(&mut cursor)
+            {
+                self.plain_entry::<BIG>(offset, plan.role, plain, &context)?;
             } else {
                 let attrs = self.attributes(&mut cursor, plans.steps(plan), plan.role, &mut context)?;
                 if plan.role == Role::Unit {
