@@ -38,16 +38,44 @@ pub struct Unit<'p> {
     pending: Vec<u32>,
     /// A record with global references.
     record: Vec<u32>,
+    /// Which words are references that may be void: those in the place of `type`.
+    references: Vec<u32>,
+    /// Which words are references in payloads.
+    runs: Vec<Run>,
+}
+
+/// Words at equal distances.
+#[derive(Clone, Copy)]
+struct Run {
+    first: u32,
+    count: u32,
+    stride: u32,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Node {
-    /// Where its words start and how many there are: a record, or only what it refers to if it has a shape.
+    /// Where its words start and how many there are.
     start: u32,
     len: u32,
-    shape: Option<Shape>,
+    form: Form,
     hidden: bool,
     in_progress: bool,
+}
+
+/// What the words of a node are.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Form {
+    /// It has none.
+    #[default]
+    Void,
+    /// A record that refers to nothing.
+    Leaf,
+    /// A record of three words, the last of which is a reference.
+    Reference,
+    /// Any other record.
+    Whole,
+    /// What a record refers to that otherwise is a shape's.
+    Like(Shape),
 }
 
 impl Node {
@@ -59,9 +87,10 @@ impl Node {
     /// Calls `visit` with what it refers to, in the order of [`visit_type_refs`].
     #[inline]
     fn visit_targets(&self, words: &[u32], visit: impl FnMut(u32)) {
-        match self.shape {
-            Some(_) => self.words(words).iter().copied().for_each(visit),
-            None => visit_type_refs(self.words(words), visit),
+        match self.form {
+            Form::Void | Form::Leaf => {}
+            Form::Like(_) => self.words(words).iter().copied().for_each(visit),
+            Form::Reference | Form::Whole => visit_type_refs(self.words(words), visit),
         }
     }
 }
@@ -112,6 +141,8 @@ impl<'p> Unit<'p> {
             inner: Vec::new(),
             pending: Vec::new(),
             record: Vec::new(),
+            references: Vec::new(),
+            runs: Vec::new(),
         }
     }
 
@@ -120,6 +151,8 @@ impl<'p> Unit<'p> {
         self.words.clear();
         self.nodes.clear();
         self.outer.clear();
+        self.references.clear();
+        self.runs.clear();
     }
 
     /// Number of types, reserved ones included.
@@ -147,29 +180,72 @@ impl<'p> Unit<'p> {
         let start = self.words.len() as u32;
         self.words.extend_from_slice(&head);
         self.words.extend_from_slice(payload);
-        let slot = id.0 as usize - 1;
-        let node = &mut self.nodes[slot];
-        *node = Node { start, len: 3 + payload.len() as u32, shape: None, ..*node };
-        self.outer[slot] = GlobalRef::symbol_of(head[0], Info(head[1])).unwrap_or(UNKNOWN);
+        let vlen = Info(head[1]).vlen();
+        let kind = Kind::from_number(Info(head[1]).kind_number());
+        let refers = kind.is_some_and(Kind::refers);
+        if refers {
+            self.references.push(start + 2);
+        }
+        let (first, count, stride) = match kind {
+            Some(Kind::Struct | Kind::Union) => (start + 4, vlen, 3),
+            // The last parameter may be an ellipsis, which has neither name nor type.
+            Some(Kind::FuncProto) => {
+                (start + 4, vlen - u32::from(payload.ends_with(&[0, 0]) && vlen > 0), 2)
+            }
+            // The index type may follow later.
+            Some(Kind::Array) => (start + 3, if payload.get(1) == Some(&0) { 1 } else { 2 }, 1),
+            Some(Kind::Datasec) => (start + 3, vlen, 3),
+            _ => (0, 0, 1),
+        };
+        // A payload shorter than its kind demands is taken as it is.
+        let count = count.min(payload.len() as u32 / stride);
+        if count > 0 {
+            self.runs.push(Run { first, count, stride });
+        }
+        let form = match (refers, count) {
+            (true, _) if payload.is_empty() && kind != Some(Kind::FuncProto) => Form::Reference,
+            (false, 0) => Form::Leaf,
+            _ => Form::Whole,
+        };
+        self.set(id, Node { start, len: 3 + payload.len() as u32, form, ..Node::default() });
+        self.outer[id.0 as usize - 1] = GlobalRef::symbol_of(head[0], Info(head[1])).unwrap_or(UNKNOWN);
+    }
+
+    /// Adds a type without a payload that refers to another: a pointer, a qualifier, a typedef.
+    #[inline]
+    pub fn push_reference(&mut self, head: [u32; 3]) -> LocalId {
+        let start = self.words.len() as u32;
+        self.words.extend_from_slice(&head);
+        self.references.push(start + 2);
+        self.nodes.push(Node { start, len: 3, form: Form::Reference, ..Node::default() });
+        self.outer.push(UNKNOWN);
+        LocalId(self.nodes.len() as u32)
     }
 
     /// Gives a reserved type a record that differs from a shape's in nothing but what it refers to. Whoever can tell without
     /// writing the record saves most of the work, for such a type mostly is the shape's.
     #[inline]
     pub fn define_like(&mut self, id: LocalId, shape: Shape, targets: &[u32]) {
-        let start = self.words.len() as u32;
+        let (start, count) = (self.words.len() as u32, targets.len() as u32);
         self.words.extend_from_slice(targets);
-        let slot = id.0 as usize - 1;
-        let node = &mut self.nodes[slot];
-        *node = Node { start, len: targets.len() as u32, shape: Some(shape), ..*node };
-        self.outer[slot] = self.interner.symbol_of(shape).unwrap_or(UNKNOWN);
+        self.runs.push(Run { first: start, count, stride: 1 });
+        self.set(id, Node { start, len: count, form: Form::Like(shape), ..Node::default() });
+        self.outer[id.0 as usize - 1] = self.interner.symbol_of(shape).unwrap_or(UNKNOWN);
+    }
+
+    #[inline]
+    fn set(&mut self, id: LocalId, node: Node) {
+        let place = &mut self.nodes[id.0 as usize - 1];
+        *place = Node { hidden: place.hidden, ..node };
     }
 
     /// A shape for types like this one, of this unit, which was interned; `None` for what has no record.
     pub fn shape(&mut self, id: LocalId) -> Option<Shape> {
         let node = self.node(id);
-        if node.shape.is_some() || node.len == 0 {
-            return node.shape;
+        match node.form {
+            Form::Like(shape) => return Some(shape),
+            Form::Void => return None,
+            _ => {}
         }
         let Unit { interner, words, outer, record, .. } = self;
         record.clear();
@@ -183,33 +259,34 @@ impl<'p> Unit<'p> {
         self.interner.record_of(shape).0
     }
 
-    /// Replaces what a type refers to; returns whether void is among it.
+    /// Replaces what all types refer to; void stays void. Returns whether void is now among what payloads refer to (members, parameters, elements),
+    /// where most of BTF does not allow it.
     #[inline]
-    pub fn replace_targets(&mut self, id: LocalId, mut replace: impl FnMut(u32) -> LocalId) -> bool {
-        let Some(&node) = self.nodes.get((id.0 as usize).wrapping_sub(1)) else { return false };
-        let words = &mut self.words[node.start as usize..][..node.len as usize];
-        let mut void = false;
-        let replace = |word: &mut u32| {
-            *word = replace(*word).0;
-            void |= *word == 0;
-        };
-        if node.shape.is_some() {
-            words.iter_mut().for_each(replace);
-        } else {
-            visit_type_refs_mut(words, replace);
+    pub fn replace_targets(&mut self, find: impl Fn(u32) -> LocalId) -> bool {
+        for &place in &self.references {
+            let word = &mut self.words[place as usize];
+            *word = find(*word).0;
         }
-        if void && let Some(shape) = node.shape {
-            self.expand(id, node, shape);
+        let mut void = false;
+        for &Run { first, count, stride } in &self.runs {
+            let words = &mut self.words[first as usize..];
+            for word in words.iter_mut().step_by(stride as usize).take(count as usize) {
+                *word = find(*word).0;
+                void |= *word == 0;
+            }
         }
         void
     }
 
-    /// Writes the record of a type that was only said to be like another.
-    fn expand(&mut self, id: LocalId, node: Node, shape: Shape) {
-        let mut record = self.interner.record_of(shape).0.to_vec();
-        let mut targets = node.words(&self.words).iter();
-        visit_type_refs_mut(&mut record, |word| *word = targets.next().copied().unwrap_or(0));
-        self.define(id, [record[0], record[1], record[2]], &record[3..]);
+    /// Writes the whole record of a type that was only said to be like another.
+    pub fn write_out(&mut self, id: LocalId) {
+        let node = self.node(id);
+        if let Form::Like(shape) = node.form {
+            let mut record = self.interner.record_of(shape).0.to_vec();
+            let mut targets = node.words(&self.words).iter();
+            visit_type_refs_mut(&mut record, |word| *word = targets.next().copied().unwrap_or(0));
+            self.define(id, [record[0], record[1], record[2]], &record[3..]);
+        }
     }
 
     /// Takes a type's record away: what refers to it refers to void.
@@ -234,7 +311,7 @@ impl<'p> Unit<'p> {
     #[inline]
     pub fn record_mut(&mut self, id: LocalId) -> &mut [u32] {
         let node = self.node(id);
-        let len = if node.shape.is_some() { 0 } else { node.len };
+        let len = if matches!(node.form, Form::Like(_)) { 0 } else { node.len };
         &mut self.words[node.start as usize..][..len as usize]
     }
 
@@ -242,9 +319,9 @@ impl<'p> Unit<'p> {
     #[inline]
     pub fn record(&self, id: LocalId) -> &[u32] {
         let node = self.node(id);
-        match node.shape {
-            Some(shape) => &self.shape_record(shape)[..3],
-            None => node.words(&self.words),
+        match node.form {
+            Form::Like(shape) => &self.shape_record(shape)[..3],
+            _ => node.words(&self.words),
         }
     }
 
@@ -301,8 +378,27 @@ impl<'p> Unit<'p> {
         let node = nodes[slot];
         let words = node.words(words);
         record.clear();
-        let global = match (node.shape, words) {
-            (Some(shape), _) => {
+        let global = match node.form {
+            Form::Void => GlobalRef::VOID,
+            Form::Leaf => interner.intern(words),
+            Form::Reference => {
+                let mut short = [words[0], words[1], words[2]];
+                let target = known_target(short[2], outer);
+                short[2] = target.0;
+                if target == UNKNOWN {
+                    record.extend_from_slice(&short);
+                    return false;
+                }
+                interner.intern_short(short)
+            }
+            Form::Whole => {
+                record.extend_from_slice(words);
+                if !globalize(record, outer) {
+                    return false;
+                }
+                interner.intern(record)
+            }
+            Form::Like(shape) => {
                 let (like, global) = interner.record_of(shape);
                 let mut targets = words.iter();
                 let mut same = true;
@@ -320,22 +416,6 @@ impl<'p> Unit<'p> {
                     }
                     interner.intern(record)
                 }
-            }
-            (None, &[name, info, third]) => {
-                let mut short = [name, info, third];
-                if !globalize(&mut short, outer) {
-                    record.extend_from_slice(&short);
-                    return false;
-                }
-                interner.intern_short(short)
-            }
-            (None, []) => GlobalRef::VOID,
-            (None, words) => {
-                record.extend_from_slice(words);
-                if !globalize(record, outer) {
-                    return false;
-                }
-                interner.intern(record)
             }
         };
         inner[slot] = global;

@@ -108,48 +108,48 @@ impl Layout {
         })
     }
 
-    /// The layout with one more attribute: what it means to its role, its form, and the length of that; `None` if it has no fixed place.
-    pub(crate) fn with(
-        self,
+    /// Adds an attribute: what it means to its role, its form, and the length of that; `None` if it has no fixed place.
+    #[inline]
+    pub(crate) fn add(
+        &mut self,
         attr: Option<Attr>,
         form: DwForm,
         implicit: i64,
         len: Option<u32>,
-    ) -> Option<Layout> {
-        let mut layout = self;
+    ) -> Option<()> {
         let place = self.len;
         let has_name = self.leading_name || self.str_name;
         match (attr, form) {
             (Some(Attr::Name), gimli::DW_FORM_string) if place == 0 && !has_name => {
-                layout.leading_name = true;
-                return Some(layout);
+                self.leading_name = true;
+                return Some(());
             }
             (None, _) => {}
             (Some(Attr::Name), gimli::DW_FORM_strp) if !has_name => {
-                (layout.str_name, layout.name) = (true, place);
+                (self.str_name, self.name) = (true, place);
             }
             (Some(Attr::Type), gimli::DW_FORM_ref4) if self.ty_mask == 0 => {
-                (layout.ty_mask, layout.ty) = (u32::MAX, place);
+                (self.ty_mask, self.ty) = (u32::MAX, place);
             }
-            (Some(Attr::Declaration), gimli::DW_FORM_flag_present) => layout.declaration = true,
+            (Some(Attr::Declaration), gimli::DW_FORM_flag_present) => self.declaration = true,
             (Some(attr), _) if Some(attr) == self.number_attr && !self.has_number => {
-                (layout.has_number, layout.number) = (true, place);
+                (self.has_number, self.number) = (true, place);
                 match form {
-                    gimli::DW_FORM_implicit_const => layout.constant = implicit as u64,
+                    gimli::DW_FORM_implicit_const => self.constant = implicit as u64,
                     gimli::DW_FORM_data1
                     | gimli::DW_FORM_data2
                     | gimli::DW_FORM_data4
                     | gimli::DW_FORM_data8 => {
-                        layout.number_shift = 64 - 8 * len? as u8;
-                        layout.number_mask = u64::MAX >> layout.number_shift;
+                        self.number_shift = 64 - 8 * len? as u8;
+                        self.number_mask = u64::MAX >> self.number_shift;
                     }
                     _ => return None,
                 }
             }
             _ => return None,
         }
-        layout.len = self.len.checked_add(u8::try_from(len?).ok()?).filter(|&len| len <= MAX_LEN)?;
-        Some(layout)
+        self.len = self.len.checked_add(u8::try_from(len?).ok()?).filter(|&len| len <= MAX_LEN)?;
+        Some(())
     }
 
     /// Reads a DIE's attributes and passes over them; `None` where the section ends so soon that they have to be read one by one.
@@ -220,9 +220,11 @@ mod tests {
     const DWARF4: Encoding = Encoding { address_size: 8, format: Format::Dwarf32, version: 4 };
 
     fn member(attributes: &[(Option<Attr>, DwForm, u32)]) -> Option<Layout> {
-        attributes.iter().try_fold(Layout::begin(Role::Member, DWARF4)?, |layout, &(attr, form, len)| {
-            layout.with(attr, form, 0, (len != u32::MAX).then_some(len))
-        })
+        let mut layout = Layout::begin(Role::Member, DWARF4)?;
+        for &(attr, form, len) in attributes {
+            layout.add(attr, form, 0, (len != u32::MAX).then_some(len))?;
+        }
+        Some(layout)
     }
 
     /// Check a member as gcc writes it, with its name elsewhere and with it before all else.
@@ -259,8 +261,9 @@ mod tests {
     fn numbers() {
         let bytes = [0xff; 60];
         let layout = |form, implicit, len| {
-            let layout = Layout::begin(Role::Enumerator, DWARF4).unwrap();
-            layout.with(Some(Attr::ConstValue), form, implicit, Some(len)).unwrap()
+            let mut layout = Layout::begin(Role::Enumerator, DWARF4).unwrap();
+            layout.add(Some(Attr::ConstValue), form, implicit, Some(len)).unwrap();
+            layout
         };
         let number = |layout: Layout| {
             let plain = layout.read(&mut Cursor::<true>::new(&bytes, 0)).unwrap();

@@ -340,9 +340,11 @@ impl Plans {
                 Some(more) if len != VARIABLE => len + more,
                 _ => VARIABLE,
             };
-            layout = layout.and_then(|layout| {
-                layout.with(wanted, attribute.form, attribute.implicit, attribute_len)
-            });
+            if let Some(known) = &mut layout
+                && known.add(wanted, attribute.form, attribute.implicit, attribute_len).is_none()
+            {
+                layout = None;
+            }
             if let Some(attr) = wanted {
                 steps.push(Step::Read(attr, attribute.form, attribute.implicit));
                 passing = false;

@@ -374,10 +374,12 @@ impl<'p> Reader<'p> {
         let int = self.index_type();
         let finder = Finder { slots: &self.slots, offsets: &self.offsets, aliases: &self.aliases };
         let mut incomplete = Vec::new();
-        for id in (1..=self.unit.len() as u32).map(LocalId) {
-            let void = self.unit.replace_targets(id, |offset| finder.find(offset));
-            if void && needs_type(self.unit.record(id)) {
-                incomplete.push(id);
+        if self.unit.replace_targets(|offset| finder.find(offset)) {
+            for id in (1..=self.unit.len() as u32).map(LocalId) {
+                self.unit.write_out(id);
+                if needs_type(self.unit.record(id)) {
+                    incomplete.push(id);
+                }
             }
         }
         self.degraded += incomplete.len() as u32;
@@ -440,13 +442,25 @@ impl<'p> Reader<'p> {
         id
     }
 
+    /// A type that refers to another and has no payload.
+    pub(super) fn reference(&mut self, offset: u32, head: [u32; 3]) {
+        let id = self.unit.push_reference(head);
+        self.place(offset, id);
+    }
+
+    #[inline]
     pub(super) fn reserve(&mut self, offset: u32) -> LocalId {
         let id = self.unit.reserve();
+        self.place(offset, id);
+        id
+    }
+
+    #[inline]
+    fn place(&mut self, offset: u32, id: LocalId) {
         self.offsets.push(offset);
         if let Some(slot) = self.slots.get_mut(offset as usize) {
             *slot = id.0;
         }
-        id
     }
 
     fn size32(&mut self, size: u64) -> u32 {

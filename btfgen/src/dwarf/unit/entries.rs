@@ -201,10 +201,8 @@ impl Reader<'_> {
     #[inline]
     fn common(&mut self, offset: u32, role: Role, entry: Entry) {
         let Entry { name, ty, number, declaration, key } = entry;
-        let reference = |reader: &mut Self, kind: Kind, name: Name| {
-            let id = reader.reserve(offset);
-            reader.unit.define(id, head(name, kind, 0, false, ty), &[]);
-        };
+        let reference =
+            |reader: &mut Self, kind, name| reader.reference(offset, head(name, kind, 0, false, ty));
         match role {
             Role::Enumerator => self.enumerator(name, number),
             Role::Parameter => self.functions.param(name, ty),
