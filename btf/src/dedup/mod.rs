@@ -15,7 +15,7 @@
 
 mod context;
 mod emit;
-mod partition;
+pub(crate) mod partition;
 mod pool;
 mod symbols;
 mod unit;
