@@ -20,7 +20,9 @@ fn main() -> ExitCode {
 }
 
 fn run(files: Vec<String>) -> Result<(), String> {
-    let [base, modules @ ..] = files.as_slice() else { return Err("usage: btf-split BASE.btf MODULE.btf…".to_owned()) };
+    let [base, modules @ ..] = files.as_slice() else {
+        return Err("usage: btf-split BASE.btf MODULE.btf…".to_owned());
+    };
     let read = |file: &String| std::fs::read(file).map_err(|error| format!("{file}: {error}"));
     let data = read(base)?;
     let in_base = |error: btf::Error| format!("{base}: {error}");
@@ -34,7 +36,8 @@ fn run(files: Vec<String>) -> Result<(), String> {
         let in_module = |error: btf::Error| format!("{file}: {error}");
         let module = read(file)?;
         let finish = |builder: Builder| builder.finish(base.endian()).map_err(in_module);
-        let whole = finish(flatten(&Btf::parse_split(&module, &base).map_err(in_module)?).map_err(in_module)?)?;
+        let whole =
+            finish(flatten(&Btf::parse_split(&module, &base).map_err(in_module)?).map_err(in_module)?)?;
         let start = Instant::now();
         let whole = Btf::parse(&whole).map_err(in_module)?;
         reading += start.elapsed();

@@ -110,7 +110,7 @@ impl Form {
                     Some(_) => failed = Err(invalid(&ty, "refers to a DECL_TAG")),
                     None => failed = Err(Error::NoSuchType { id: TypeId(*word), count: btf.type_count() }),
                 },
-                Ref::String => match btf.string(StrOffset(*word)) {
+                Ref::String => match btf.copied_string(StrOffset(*word)) {
                     Ok(text) => *word = builder.string(text).0,
                     Err(error) => failed = Err(error),
                 },
@@ -157,7 +157,9 @@ impl Form {
                     Some(&mut OPEN) => return Err(invalid(&btf.ty(at)?, "contains itself")),
                     Some(id) if *id == GONE => {
                         let ty = btf.ty(at)?;
-                        let Some(target) = ty.target().filter(|_| ty.kind() == Kind::TypeTag) else { break GONE };
+                        let Some(target) = ty.target().filter(|_| ty.kind() == Kind::TypeTag) else {
+                            break GONE;
+                        };
                         *id = OPEN;
                         chain.push(at);
                         at = target;

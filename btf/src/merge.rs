@@ -4,13 +4,13 @@
 
 use std::collections::BTreeSet;
 
+use crate::TypeId;
 use crate::build::Builder;
 use crate::dedup::dedup;
 use crate::error::{Error, Result};
 use crate::kind::Kind;
 use crate::read::Btf;
 use crate::refs::visit_type_refs;
-use crate::TypeId;
 
 /// Makes self-contained BTF of split BTF: the types of the base that it reaches, in the base's order, then its own. Self-contained
 /// BTF comes back with the strings that it uses. Tags (DECL_TAG) of the base's types stay behind.

@@ -14,7 +14,12 @@ fn kernel_btf() -> Vec<u8> {
 }
 
 fn members(builder: &mut Builder, members: &[(&str, TypeId)]) -> Vec<Member> {
-    let member = |&(name, ty): &(&str, TypeId)| Member { name: builder.string(name.as_bytes()), ty, bit_offset: 0, bit_width: 0 };
+    let member = |&(name, ty): &(&str, TypeId)| Member {
+        name: builder.string(name.as_bytes()),
+        ty,
+        bit_offset: 0,
+        bit_width: 0,
+    };
     members.iter().map(member).collect()
 }
 

@@ -21,7 +21,9 @@ fn form(change: impl Fn(&mut Form)) -> Form {
 
 /// Runs a tool and gives what it printed.
 fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("the tests need {:?}: {error}", command.get_program()));
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("the tests need {:?}: {error}", command.get_program()));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -47,7 +49,12 @@ fn same_as_pahole() {
     std::fs::write(path("all.c"), C).unwrap();
     run(Command::new("gcc").args(["-g", "-c", "-o"]).args([path("all.o"), path("all.c")]));
     let pahole = |options: &[&str]| {
-        run(Command::new("pahole").arg("-J").args(options).arg("--btf_encode_detached").arg(path("theirs.btf")).arg(path("all.o")));
+        run(Command::new("pahole")
+            .arg("-J")
+            .args(options)
+            .arg("--btf_encode_detached")
+            .arg(path("theirs.btf"))
+            .arg(path("all.o")));
         std::fs::read(path("theirs.btf")).unwrap()
     };
     let full = pahole(&["--btf_gen_floats"]);
@@ -72,7 +79,8 @@ fn everything() -> Vec<u8> {
     let int = builder.int(b"int", 4, Int { encoding: 1, bit_offset: 0, bits: 32 });
     let float = builder.float(b"long double", 12);
     let one = builder.string(b"ONE");
-    let wide = builder.enumeration(b"wide", 8, true, &[Enumerator { name: one, value: -(1 << 40) + 5 }]).unwrap();
+    let wide =
+        builder.enumeration(b"wide", 8, true, &[Enumerator { name: one, value: -(1 << 40) + 5 }]).unwrap();
     let small = builder.enumeration(b"small", 1, true, &[Enumerator { name: one, value: -1 }]).unwrap();
     let inner = builder.reference(Kind::TypeTag, b"inner", int);
     let outer = builder.reference(Kind::TypeTag, b"outer", inner);

@@ -5,7 +5,9 @@ mod libbpf;
 mod meaning;
 
 use btf::dedup::dedup;
-use btf::{BaseIndex, Btf, Builder, Endian, Error, Int, Kind, Member, SectionVar, StrOffset, TypeId};
+use btf::{
+    BaseIndex, Btf, Builder, Endian, Error, Int, Kind, Member, SectionVar, StrOffset, TypeId, flatten,
+};
 use graphs::{order, shape, write};
 use libbpf::Libbpf;
 use proptest::prelude::*;
@@ -21,7 +23,12 @@ fn int(builder: &mut Builder) -> TypeId {
 fn strukt(builder: &mut Builder, name: &str, size: u32, members: &[(&str, TypeId, u32)]) -> TypeId {
     let members: Vec<Member> = members
         .iter()
-        .map(|&(name, ty, bytes)| Member { name: builder.string(name.as_bytes()), ty, bit_offset: bytes * 8, bit_width: 0 })
+        .map(|&(name, ty, bytes)| Member {
+            name: builder.string(name.as_bytes()),
+            ty,
+            bit_offset: bytes * 8,
+            bit_width: 0,
+        })
         .collect();
     builder.composite(Kind::Struct, name.as_bytes(), size, &members).unwrap()
 }
@@ -112,6 +119,42 @@ fn nothing_left() {
     assert_eq!(stays(&both, &both), []);
 }
 
+/// Check that libbpf's own deduplication leaves at least as much of a module as ours, of the module's own types the same, and that where it
+/// takes a function for the kernel's, ours keeps it.
+#[test]
+fn libbpf_leaves_no_less() {
+    let data = std::fs::read("/sys/kernel/btf/vmlinux").expect("the tests need a kernel with BTF");
+    let kernel = Btf::parse(&data).unwrap();
+    let mut module = Builder::split(&kernel);
+    let func = kernel.types().flatten().find(|ty| ty.kind() == Kind::Func).unwrap();
+    module.add_copy(&kernel, &func, |id| id).unwrap();
+    let list = kernel.types().flatten().find(|ty| kernel.name(ty).unwrap() == "list_head").unwrap().id();
+    strukt(&mut module, "of_the_module", 16, &[("list", list, 0)]);
+    let module = blob(&module);
+    let flat = blob(&flatten(&Btf::parse_split(&module, &kernel).unwrap()).unwrap());
+    let flat = Btf::parse(&flat).unwrap();
+    let ours = BaseIndex::of(&kernel).unwrap().split(&flat).unwrap().builder;
+    let ours = blob(&ours);
+
+    // The same types on the same base, as pahole gives them to libbpf.
+    let mut before = Builder::split(&kernel);
+    let shift = before.next_id().0 - 1;
+    for ty in flat.types() {
+        before.add_copy(&flat, &ty.unwrap(), |id| TypeId(id.0 + shift)).unwrap();
+    }
+    let base = Libbpf::new(&data);
+    let mut theirs = Libbpf::split(&blob(&before), &base);
+    theirs.dedup();
+    let theirs = theirs.bytes();
+    let listed = |data: &[u8]| {
+        let btf = Btf::parse_split(data, &kernel).unwrap();
+        btf.types().flatten().map(|ty| (ty.kind(), btf.name(&ty).unwrap().to_string())).collect::<Vec<_>>()
+    };
+    let name = kernel.name(&func).unwrap().to_string();
+    assert_eq!(listed(&theirs), named(&[(Kind::Struct, "of_the_module")]));
+    assert_eq!(listed(&ours), named(&[(Kind::Func, &name), (Kind::Struct, "of_the_module")]));
+}
+
 /// Check that functions, variables, sections and their tags stay although the base has the same ones, but not the prototype.
 #[test]
 fn declarations_stay() {
@@ -122,8 +165,12 @@ fn declarations_stay() {
     both.decl_tag(b"kfunc", func, -1);
     let var = both.var(b"counter", number, 1);
     both.datasec(b".data..percpu", 4, &[SectionVar { ty: var, offset: 0, size: 4 }]).unwrap();
-    let expected =
-        [(Kind::Func, "init"), (Kind::DeclTag, "kfunc"), (Kind::Var, "counter"), (Kind::Datasec, ".data..percpu")];
+    let expected = [
+        (Kind::Func, "init"),
+        (Kind::DeclTag, "kfunc"),
+        (Kind::Var, "counter"),
+        (Kind::Datasec, ".data..percpu"),
+    ];
     assert_eq!(stays(&both, &both), named(&expected));
 }
 
@@ -243,7 +290,7 @@ fn cycle_without_a_name() {
     assert_eq!(stays(&both, &both), named(&[(Kind::Ptr, ""), (Kind::Struct, "")]));
 }
 
-/// Check what is refused: split BTF as a module, another byte order, a reference to nothing.
+/// Check what is refused: split BTF as a module, another byte order, a reference to nothing, names that no kernel has.
 #[test]
 fn refused() {
     let mut base = Builder::new();
@@ -263,6 +310,16 @@ fn refused() {
     let module = Btf::parse(&module).unwrap();
     assert_eq!(index.split(&module).unwrap_err(), Error::NoSuchType { id: TypeId(7), count: 2 });
     assert!(matches!(BaseIndex::of(&module), Err(Error::NoSuchType { .. })));
+    let mut module = Builder::new();
+    let name = module.string(&[b'x'; 3000]);
+    module.add_record(&[name.0 + 1, 7 << 24, 0]);
+    let module = blob(&module);
+    let module = Btf::parse(&module).unwrap();
+    for result in
+        [index.split(&module).map(drop), BaseIndex::of(&module).map(drop), flatten(&module).map(drop)]
+    {
+        assert!(matches!(result, Err(Error::TooLarge { limit: 1023, .. })), "{result:?}");
+    }
 }
 
 /// Check that split BTF on the kernel's own BTF holds nothing but what is new, with the kernel's types in another order, and that libbpf reads it as we do.
@@ -271,7 +328,8 @@ fn kernel_as_base() {
     let data = std::fs::read("/sys/kernel/btf/vmlinux").expect("the tests need a kernel with BTF");
     let kernel = Btf::parse(&data).unwrap();
     let index = BaseIndex::of(&kernel).unwrap();
-    let kept = |ty: &btf::Type<'_>| !matches!(ty.kind(), Kind::Func | Kind::Var | Kind::Datasec | Kind::DeclTag);
+    let kept =
+        |ty: &btf::Type<'_>| !matches!(ty.kind(), Kind::Func | Kind::Var | Kind::Datasec | Kind::DeclTag);
     let types: Vec<_> = kernel.types().flatten().filter(kept).collect();
     let mut ids = vec![TypeId::VOID; kernel.type_count() as usize];
     let mut module = Builder::new();
@@ -282,7 +340,10 @@ fn kernel_as_base() {
     for &at in &order {
         module.add_copy(&kernel, &types[at], |id| ids[id.0 as usize]).unwrap();
     }
-    let task = types.iter().find(|ty| kernel.name(ty).unwrap() == "task_struct" && ty.kind() == Kind::Struct).unwrap();
+    let task = types
+        .iter()
+        .find(|ty| kernel.name(ty).unwrap() == "task_struct" && ty.kind() == Kind::Struct)
+        .unwrap();
     let pointer = module.reference(Kind::Ptr, b"", ids[task.id().0 as usize]);
     let volatile = module.reference(Kind::Volatile, b"", pointer);
     strukt(&mut module, "of_the_module", 8, &[("task", volatile, 0)]);
@@ -291,7 +352,8 @@ fn kernel_as_base() {
     let split = index.split(&module).unwrap();
     let data = blob(&split.builder);
     let read = Btf::parse_split(&data, &kernel).unwrap();
-    let left: Vec<_> = read.types().flatten().map(|ty| (ty.kind(), read.name(&ty).unwrap().to_string())).collect();
+    let left: Vec<_> =
+        read.types().flatten().map(|ty| (ty.kind(), read.name(&ty).unwrap().to_string())).collect();
     // The pointer stands twice in the module; the base's is one.
     assert_eq!(left, named(&[(Kind::Volatile, ""), (Kind::Struct, "of_the_module")]));
     meaning::assert_kept(&module, &read, &split.ids);

@@ -142,7 +142,7 @@ pub fn dedup(btf: &Btf<'_>) -> Result<Builder> {
             let mut failed = Ok(());
             visit_refs(&mut words, |what, word| {
                 if what == Ref::String {
-                    match btf.string(StrOffset(*word)) {
+                    match btf.copied_string(StrOffset(*word)) {
                         Ok(string) => *word = pool.name(string).word(),
                         Err(error) => failed = Err(error),
                     }
@@ -175,7 +175,7 @@ pub fn dedup(btf: &Btf<'_>) -> Result<Builder> {
                 _ => DeclarationKind::Var { linkage: ty.linkage().unwrap_or(0) },
             };
             let target = ty.target().filter(|_| on.is_none()).map_or(LocalId(0), |target| LocalId(target.0));
-            let name = pool.name(btf.name(&ty)?);
+            let name = pool.name(btf.copied_string(ty.name_offset())?);
             Ok(Declaration { unit: 0, name, ty: unit.handle(target, true), kind })
         })
         .collect::<Result<Vec<_>>>()?;

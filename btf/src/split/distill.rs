@@ -98,7 +98,12 @@ fn needed(split: &Btf<'_>) -> Result<BTreeSet<TypeId>> {
             let ty = split.ty(id)?;
             if matches!(ty.kind(), Kind::Func | Kind::Var | Kind::Datasec | Kind::DeclTag) {
                 let reason = "is of the base, is referred to by split BTF, and cannot be found by name in another base";
-                return Err(Error::Invalid { id, kind: ty.kind(), offset: ty.offset(), reason: reason.to_owned() });
+                return Err(Error::Invalid {
+                    id,
+                    kind: ty.kind(),
+                    offset: ty.offset(),
+                    reason: reason.to_owned(),
+                });
             }
             if !is_identified_by_name(&ty) {
                 note(&ty, &mut pending);
@@ -124,6 +129,6 @@ fn add_identity(builder: &mut Builder, base: &Btf<'_>, ty: &Type<'_>) -> Result<
         Kind::Enum64 => Kind::Enum,
         kind => kind,
     };
-    let name = builder.string(base.name(ty)?);
+    let name = builder.string(base.copied_string(ty.name_offset())?);
     Ok(builder.add_record(&[name.0, Info::new(kind, 0, false).0, ty.size_or_type()]))
 }

@@ -47,7 +47,10 @@ impl<'a> BaseIndex<'a> {
         let stands_under = |id: u32| {
             let (own, seen) = (shaped.own[id as usize], shaped.seen[id as usize]);
             let listed = first[id as usize] == id && own != NONE;
-            [own, seen].into_iter().take(1 + usize::from(seen != own)).filter(move |&shape| listed && shape != NONE)
+            [own, seen]
+                .into_iter()
+                .take(1 + usize::from(seen != own))
+                .filter(move |&shape| listed && shape != NONE)
         };
         for id in 1..graph.len() {
             stands_under(id).for_each(|shape| ends[shape as usize + 1] += 1);
@@ -118,7 +121,8 @@ fn first_of_equals(graph: &Graph, shaped: &Shaped, shapes: u32) -> Vec<u32> {
     if nodes.is_empty() {
         return first;
     }
-    let numbers: HashMap<u32, u32, foldhash::fast::FixedState> = (0..).zip(&nodes).map(|(at, &id)| (id, at)).collect();
+    let numbers: HashMap<u32, u32, foldhash::fast::FixedState> =
+        (0..).zip(&nodes).map(|(at, &id)| (id, at)).collect();
     // What is told apart at a glance: types of other shapes, or that refer to other types which share their shape with none.
     let mut kinds: HashMap<Vec<u32>, u32, foldhash::fast::RandomState> = HashMap::default();
     let mut initial = Vec::with_capacity(nodes.len());
@@ -137,4 +141,3 @@ fn first_of_equals(graph: &Graph, shaped: &Shaped, shapes: u32) -> Vec<u32> {
     }
     first
 }
-

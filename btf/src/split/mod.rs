@@ -20,12 +20,15 @@ mod texts;
 pub use distill::{Distilled, distill};
 pub use index::BaseIndex;
 
+use crate::TypeId;
 use crate::build::Builder;
 use crate::error::{Error, Result};
 use crate::read::Btf;
-use crate::TypeId;
 use shape::Graph;
 use texts::UNKNOWN;
+
+/// Stands for a string that was not looked for yet.
+const NOT_YET: u32 = UNKNOWN - 1;
 
 /// What became of a module's types: split BTF, and where each type went.
 #[derive(Clone, Debug)]
@@ -54,15 +57,17 @@ impl BaseIndex<'_> {
         if module.endian() != self.base().endian() {
             return Err(Error::BaseEndian);
         }
-        // Zero for strings not looked at yet; else one more than the offset in the base.
-        let mut known = vec![0_u32; module.string_section().len()];
-        let graph = Graph::of(module, |name| {
-            let text = module.string(name)?;
-            let known = &mut known[name.0 as usize];
-            if *known == 0 {
-                *known = self.texts.find(text).map_or(UNKNOWN, |offset| offset + 1);
+        let mut known = vec![NOT_YET; module.string_section().len()];
+        let graph = Graph::of(module, |name| match known.get_mut(name.0 as usize) {
+            Some(known) if *known != NOT_YET => Ok(*known),
+            known => {
+                let text = module.copied_string(name)?;
+                let found = self.texts.find(text).unwrap_or(UNKNOWN);
+                if let Some(known) = known {
+                    *known = found;
+                }
+                Ok(found)
             }
-            Ok(if *known == UNKNOWN { UNKNOWN } else { *known - 1 })
         })?;
         let shaped = shape::shape(&graph, |words| self.shapes.find(words));
         let found = relate::relate(self, &graph, &shaped);

@@ -73,9 +73,8 @@ fn declarations(pairs: &Pairs<'_, '_>, shaped: &Shaped, found: &mut [u32]) -> Ve
 /// were broken at structs and unions.
 fn rest(pairs: &Pairs<'_, '_>, graph: &Graph, found: &mut [u32]) {
     let mut open = vec![false; graph.len() as usize];
-    let settled = |id: u32| {
-        id == 0 || graph.declares(id) || graph.kind(id).is_some_and(crate::Kind::is_composite)
-    };
+    let settled =
+        |id: u32| id == 0 || graph.declares(id) || graph.kind(id).is_some_and(crate::Kind::is_composite);
     let mut pending = Vec::new();
     for first in 1..graph.len() {
         pending.push(first);

@@ -21,7 +21,7 @@ pub(super) struct Texts<'a> {
     base: &'a Btf<'a>,
     /// Offset and length in bytes.
     table: HashTable<(u32, u32)>,
-    /// The first offsets of strings that stand in the base more than once, by their later offsets.
+    /// The first offsets of strings that stand in the base more than once or end longer ones, by their own offsets.
     repeated: HashMap<u32, u32, RandomState>,
     /// Seeded at random: hostile strings cannot be chosen to collide. Nothing depends on the order of the table.
     hasher: RandomState,
@@ -62,7 +62,11 @@ impl<'a> Texts<'a> {
     fn add(&mut self, text: &[u8], offset: u32) -> u32 {
         let Texts { base, table, hasher, .. } = self;
         let at = |&(offset, len): &(u32, u32)| slice(base, offset, len);
-        match table.entry(hasher.hash_one(text), |place| at(place) == text, |place| hasher.hash_one(at(place))) {
+        match table.entry(
+            hasher.hash_one(text),
+            |place| at(place) == text,
+            |place| hasher.hash_one(at(place)),
+        ) {
             Entry::Occupied(place) => place.get().0,
             Entry::Vacant(slot) => {
                 slot.insert((offset, text.len() as u32));
@@ -83,7 +87,7 @@ impl<'a> Texts<'a> {
     /// Adds a copy of a type of `from` to split BTF on this base, as [`Builder::add_copy`] does, but with the base's strings where it has them.
     ///
     /// # Errors
-    /// When a string of the type is out of range in `from`.
+    /// When a string of the type is out of range in `from`, or longer than any name can be.
     pub(super) fn add_copy(
         &self,
         split: &mut Builder,
@@ -95,7 +99,7 @@ impl<'a> Texts<'a> {
         let mut failed = Ok(());
         visit_refs(&mut record, |what, word| match what {
             Ref::Type => *word = if *word == 0 { 0 } else { ids(TypeId(*word)).0 },
-            Ref::String => match from.string(StrOffset(*word)) {
+            Ref::String => match from.copied_string(StrOffset(*word)) {
                 Ok(text) => *word = self.find(text).unwrap_or_else(|| split.string(text).0),
                 Err(error) => failed = Err(error),
             },
@@ -106,16 +110,19 @@ impl<'a> Texts<'a> {
 
     /// The first offset of the string at this offset of the base.
     pub(super) fn first(&mut self, offset: u32) -> Result<u32> {
+        if let Some(&first) = self.repeated.get(&offset) {
+            return Ok(first);
+        }
         let Some(before) = offset.checked_sub(1) else { return Ok(0) };
         let tail = self.base.string_tail(StrOffset(offset))?;
         if tail[0] == 0 {
             return Ok(0);
         }
         if self.base.string_tail(StrOffset(before))?[0] == 0 {
-            return Ok(self.repeated.get(&offset).copied().unwrap_or(offset));
+            return Ok(offset);
         }
         // A name may be the end of a longer one.
-        let text = self.base.string(StrOffset(offset))?;
+        let text = self.base.copied_string(StrOffset(offset))?;
         let first = self.add(text, offset);
         self.repeated.insert(offset, first);
         Ok(first)

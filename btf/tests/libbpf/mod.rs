@@ -21,7 +21,8 @@ impl Drop for Libbpf<'_> {
 
 impl<'base> Libbpf<'base> {
     fn from(btf: *mut sys::btf, what: &str) -> Libbpf<'base> {
-        let btf = NonNull::new(btf).unwrap_or_else(|| panic!("libbpf: {what}: {}", std::io::Error::last_os_error()));
+        let btf = NonNull::new(btf)
+            .unwrap_or_else(|| panic!("libbpf: {what}: {}", std::io::Error::last_os_error()));
         Libbpf { btf, base: PhantomData }
     }
 
@@ -32,6 +33,7 @@ impl<'base> Libbpf<'base> {
     }
 
     /// Split BTF.
+    #[allow(dead_code)] // not by every test
     pub(crate) fn split(data: &[u8], base: &'base Libbpf<'_>) -> Libbpf<'base> {
         // SAFETY: libbpf copies the bytes and keeps the base, which is borrowed for as long.
         let btf = unsafe { sys::btf__new_split(data.as_ptr().cast(), data.len() as u32, base.btf.as_ptr()) };
@@ -39,6 +41,7 @@ impl<'base> Libbpf<'base> {
     }
 
     /// The blob.
+    #[allow(dead_code)] // not by every test
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut len = 0;
         // SAFETY: the bytes stay as they are until the object is changed, and are copied before that.

@@ -61,9 +61,7 @@ pub(crate) fn assert_kept(old: &Btf<'_>, new: &Btf<'_>, ids: &[TypeId]) {
 /// that reaches no declaration did.
 #[allow(dead_code)] // not by every test
 pub(crate) fn assert_all_found(module: &Btf<'_>, base: &Btf<'_>, ids: &[TypeId]) {
-    let all = |btf: &Btf<'_>| {
-        btf.types().map(|ty| said(btf, &ty.unwrap())).collect::<Vec<_>>()
-    };
+    let all = |btf: &Btf<'_>| btf.types().map(|ty| said(btf, &ty.unwrap())).collect::<Vec<_>>();
     let (a, b) = (all(module), all(base));
     // The largest relation: start with all pairs that look alike and take away until nothing changes.
     let mut equal: HashSet<(usize, usize)> = HashSet::new();
