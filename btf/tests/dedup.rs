@@ -3,7 +3,7 @@
 mod graphs;
 
 use btf::dedup::dedup;
-use btf::{Btf, Builder, Endian, Int, Kind, Member, SectionVar, TypeId};
+use btf::{Btf, Builder, Endian, Error, Int, Kind, Member, SectionVar, TypeId};
 use graphs::{order, shape, write};
 use proptest::prelude::*;
 
@@ -219,6 +219,32 @@ fn said(data: &[u8]) -> (u32, Vec<String>) {
         .collect();
     lines.sort();
     (btf.type_count(), lines)
+}
+
+/// Check what is refused: references to nothing, split BTF.
+#[test]
+fn refused() {
+    let mut builder = Builder::new();
+    builder.var(b"v", TypeId(9), 0);
+    let data = blob(&builder);
+    let btf = Btf::parse(&data).unwrap();
+    assert_eq!(dedup(&btf).unwrap_err(), Error::NoSuchType { id: TypeId(9), count: 2 });
+    let split = blob(&Builder::split(&btf));
+    let error = dedup(&Btf::parse_split(&split, &btf).unwrap()).unwrap_err();
+    assert!(matches!(error, Error::NotSelfContained { .. }));
+}
+
+/// Check that a tag stays on its variable also where it comes first.
+#[test]
+fn tag_before_variable() {
+    let mut builder = Builder::new();
+    builder.decl_tag(b"mark", TypeId(2), -1);
+    builder.var(b"v", TypeId(3), 0);
+    int(&mut builder);
+    let made = deduplicated(&blob(&builder));
+    let btf = Btf::parse(&made).unwrap();
+    let tag = btf.types().flatten().find(|ty| ty.kind() == Kind::DeclTag).unwrap();
+    assert_eq!(btf.ty(tag.target().unwrap()).unwrap().kind(), Kind::Var);
 }
 
 proptest! {
