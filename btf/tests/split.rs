@@ -4,6 +4,8 @@ mod graphs;
 mod libbpf;
 mod meaning;
 
+use std::process::Command;
+
 use btf::dedup::dedup;
 use btf::{
     BaseIndex, Btf, Builder, Endian, Error, Int, Kind, Member, SectionVar, StrOffset, TypeId, flatten,
@@ -153,6 +155,81 @@ fn libbpf_leaves_no_less() {
     let name = kernel.name(&func).unwrap().to_string();
     assert_eq!(listed(&theirs), named(&[(Kind::Struct, "of_the_module")]));
     assert_eq!(listed(&ours), named(&[(Kind::Func, &name), (Kind::Struct, "of_the_module")]));
+}
+
+/// C of a kernel, and of a module that shares some of its types, declares one, and defines others.
+const SHARED_C: &str = "
+typedef unsigned long size_t;
+struct list { struct list *next, *prev; };
+typedef int (*callback_t)(struct list *, const char *, size_t);
+union either { int number; struct { short low, high; }; };
+enum state { OFF, ON = 5 };
+enum wide { FAR = 0x100000000ULL };
+";
+const KERNEL_C: &str = "
+struct hidden { int secret[4]; };
+struct device { struct list node; callback_t call; union either either; enum state state; enum wide wide; struct hidden *hidden; double d; };
+struct device devices[4];
+struct hidden hidden;
+int probe(struct device *device) { return device->state; }
+";
+const MODULE_C: &str = "
+struct hidden;
+struct device { struct list node; callback_t call; union either either; enum state state; enum wide wide; struct hidden *hidden; double d; };
+struct local { struct device device; volatile int flags[2]; struct local *const *table; };
+struct variant { int (*one)(struct local *); struct list *two; };
+struct local local;
+struct variant variant;
+int module_probe(struct device *device, struct local *local) { return device->state; }
+";
+
+/// Check that what we leave of a module is what pahole leaves, in the words of bpftool.
+#[test]
+fn same_as_pahole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let run = |command: &mut Command| {
+        let output = command
+            .output()
+            .unwrap_or_else(|error| panic!("the tests need {:?}: {error}", command.get_program()));
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for (name, code) in [("kernel", KERNEL_C), ("module", MODULE_C)] {
+        let source = path(&format!("{name}.c"));
+        std::fs::write(&source, format!("{SHARED_C}{code}")).unwrap();
+        run(Command::new("gcc").args(["-g", "-c", "-o"]).args([path(&format!("{name}.o")), source]));
+    }
+    let pahole = |options: &[&str], to: &str, object: &str| {
+        let mut command = Command::new("pahole");
+        command
+            .args(["-J", "--btf_gen_floats"])
+            .args(options)
+            .arg("--btf_encode_detached")
+            .args([path(to), path(object)]);
+        run(command.current_dir(folder.path()));
+        std::fs::read(path(to)).unwrap()
+    };
+    let base = pahole(&[], "base.btf", "kernel.o");
+    let whole = pahole(&[], "whole.btf", "module.o");
+    pahole(&["--btf_base", "base.btf"], "theirs.btf", "module.o");
+
+    let base = Btf::parse(&base).unwrap();
+    let split = BaseIndex::of(&base).unwrap().split(&Btf::parse(&whole).unwrap()).unwrap();
+    std::fs::write(path("ours.btf"), blob(&split.builder)).unwrap();
+    let dump = |file: &str| {
+        run(Command::new("bpftool")
+            .args(["btf", "dump", "file"])
+            .arg(path(file))
+            .arg("-B")
+            .arg(path("base.btf")))
+    };
+    let ours = dump("ours.btf");
+    assert_eq!(ours, dump("theirs.btf"));
+    assert!(
+        ours.contains("STRUCT 'local'") && !ours.contains("STRUCT 'device'") && !ours.contains("FWD"),
+        "{ours}"
+    );
 }
 
 /// Check that functions, variables, sections and their tags stay although the base has the same ones, but not the prototype.
@@ -363,12 +440,12 @@ fn kernel_as_base() {
     assert_eq!(Libbpf::split(&data, &base).bytes(), data);
 }
 
-fn deduplicated(shapes: &[(&[graphs::Shape], &[usize])]) -> Vec<u8> {
+fn deduplicated(shapes: &[(&[graphs::Shape], &[usize])], endian: Endian) -> Vec<u8> {
     let mut builder = Builder::new();
     for (shapes, order) in shapes {
         write(shapes, order, &mut builder);
     }
-    blob(&dedup(&Btf::parse(&blob(&builder)).unwrap()).unwrap())
+    dedup(&Btf::parse(&blob(&builder)).unwrap()).unwrap().finish(endian).unwrap()
 }
 
 proptest! {
@@ -382,11 +459,12 @@ proptest! {
     ) {
         let straight: Vec<usize> = (0..common.len()).collect();
         let more_straight: Vec<usize> = (0..more.len()).collect();
-        let base = deduplicated(&[(&common, &straight)]);
+        let endian = if seed % 2 == 0 { Endian::Little } else { Endian::Big };
+        let base = deduplicated(&[(&common, &straight)], endian);
         let base = Btf::parse(&base).unwrap();
         let index = BaseIndex::of(&base).unwrap();
 
-        let same = deduplicated(&[(&common, &order(common.len(), seed))]);
+        let same = deduplicated(&[(&common, &order(common.len(), seed))], endian);
         let same = Btf::parse(&same).unwrap();
         let split = index.split(&same).unwrap();
         prop_assert!(split.builder.is_empty(), "{} types left of a module equal to its base", split.builder.len());
@@ -394,10 +472,10 @@ proptest! {
 
         let mut sizes = Vec::new();
         for order_of_more in [more_straight, order(more.len(), seed)] {
-            let module = deduplicated(&[(&common, &order(common.len(), seed)), (&more, &order_of_more)]);
+            let module = deduplicated(&[(&common, &order(common.len(), seed)), (&more, &order_of_more)], endian);
             let module = Btf::parse(&module).unwrap();
             let split = index.split(&module).unwrap();
-            let data = blob(&split.builder);
+            let data = split.builder.finish(endian).unwrap();
             let read = Btf::parse_split(&data, &base).unwrap();
             meaning::assert_kept(&module, &read, &split.ids);
             meaning::assert_all_found(&module, &base, &split.ids);
