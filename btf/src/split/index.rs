@@ -4,7 +4,6 @@ use hashbrown::HashMap;
 
 use super::shape::{Graph, NONE, Shaped, Shapes, shape};
 use super::texts::Texts;
-use crate::TypeId;
 use crate::dedup::partition::refine;
 use crate::error::Result;
 use crate::read::Btf;
@@ -23,8 +22,7 @@ pub struct BaseIndex<'a> {
     /// For each shape, where its candidates end.
     ends: Vec<u32>,
     candidates: Vec<u32>,
-    /// For each type, the first one that is equal to it in all that it reaches.
-    first: Vec<u32>,
+    /// What each type refers to, each by the first of its equals.
     edges: Vec<u32>,
     edge_ends: Vec<u32>,
     declares: Vec<bool>,
@@ -70,7 +68,7 @@ impl<'a> BaseIndex<'a> {
         for edge in &mut edges {
             *edge = first[*edge as usize];
         }
-        Ok(BaseIndex { base, texts, shapes, ends, candidates, first, edges, edge_ends, declares })
+        Ok(BaseIndex { base, texts, shapes, ends, candidates, edges, edge_ends, declares })
     }
 
     /// The base.
@@ -97,11 +95,6 @@ impl<'a> BaseIndex<'a> {
     /// Whether a type only declares its name.
     pub(super) fn declares(&self, id: u32) -> bool {
         self.declares[id as usize]
-    }
-
-    /// The first type of the base that is equal to this one in all that it reaches; the type itself in a base without duplicates.
-    pub fn first_equal(&self, id: TypeId) -> Option<TypeId> {
-        self.first.get(id.0 as usize).map(|&first| TypeId(first))
     }
 }
 
