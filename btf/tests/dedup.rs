@@ -138,6 +138,30 @@ fn forward_declaration_ambiguous() {
     }
 }
 
+/// Check that a struct which points to another and to its declaration is the one that points to the other twice, whichever is looked at first.
+#[test]
+fn pointers_to_declared_and_defined() {
+    let mut builder = Builder::new();
+    for declared in [false, true] {
+        let number = int(&mut builder);
+        let first = builder.next_id().0;
+        let [to_node, node, declaration] = [first + 1, first + 2, first + 3].map(TypeId);
+        let next = if declared { TypeId(first + 4) } else { to_node };
+        strukt(&mut builder, "alpha", 8, &[("node", to_node, 0)]);
+        builder.reference(Kind::Ptr, b"", node);
+        strukt(&mut builder, "node", 8, &[("next", next, 0)]);
+        builder.fwd(b"node", false);
+        builder.reference(Kind::Ptr, b"", declaration);
+        if declared {
+            // A second definition, so that the declaration stays open.
+            strukt(&mut builder, "node", 4, &[("other", number, 0)]);
+        }
+    }
+    let made = deduplicated(&blob(&builder));
+    let counts = [(Kind::Struct, "alpha"), (Kind::Struct, "node")];
+    assert_eq!(counts.map(|(kind, name)| count(&made, kind, name)), [1, 2]);
+}
+
 /// Check that an enum without enumerators is a declaration of the one with them, and of an enum64.
 #[test]
 fn enum_declarations() {
