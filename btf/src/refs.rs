@@ -64,6 +64,23 @@ pub fn visit_refs(record: &mut [u32], mut visit: impl FnMut(Ref, &mut u32)) {
     }
 }
 
+/// Calls `visit` with each word of a record that is a type id, as [`visit_refs`] does.
+#[inline]
+pub(crate) fn visit_type_refs_mut(record: &mut [u32], mut visit: impl FnMut(&mut u32)) {
+    let [_, info, third, payload @ ..] = record else { return };
+    let Some(kind) = Kind::from_number(Info(*info).kind_number()) else { return };
+    if kind.refers() {
+        visit(third);
+    }
+    match kind {
+        Kind::Array => payload.iter_mut().take(2).for_each(visit),
+        Kind::Struct | Kind::Union => payload.as_chunks_mut().0.iter_mut().for_each(|[_, ty, _]| visit(ty)),
+        Kind::FuncProto => payload.as_chunks_mut().0.iter_mut().for_each(|[_, ty]| visit(ty)),
+        Kind::Datasec => payload.as_chunks_mut().0.iter_mut().for_each(|[ty, _, _]| visit(ty)),
+        _ => {}
+    }
+}
+
 /// Calls `visit` with each type id of a record (in native byte order), void included, in the order of the words.
 #[inline]
 pub fn visit_type_refs(record: &[u32], mut visit: impl FnMut(u32)) {

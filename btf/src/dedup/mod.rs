@@ -15,6 +15,7 @@
 
 mod context;
 mod emit;
+mod interner;
 pub(crate) mod partition;
 mod pool;
 mod symbols;
@@ -22,6 +23,7 @@ mod unit;
 
 use hashbrown::HashMap;
 
+pub use interner::Shape;
 pub use pool::{Name, Pool};
 pub use unit::{Handle, Identity, LocalId, Unit, UnitTypes, head};
 
@@ -130,7 +132,7 @@ pub fn dedup(btf: &Btf<'_>) -> Result<Builder> {
     }
     let count = btf.type_count();
     let mut pool = Pool::new();
-    let mut unit = Unit::new();
+    let mut unit = Unit::new(&pool);
     let mut declarations = Vec::new();
     // Where each VAR and DATASEC stands among the declarations; functions and types are merged by the pool.
     let mut kept: HashMap<TypeId, u32, foldhash::fast::FixedState> = HashMap::default();
@@ -162,7 +164,7 @@ pub fn dedup(btf: &Btf<'_>) -> Result<Builder> {
             unit.push([words[0], words[1], words[2]], &words[3..]);
         }
     }
-    let types = unit.intern(&pool, true);
+    let types = unit.intern(true);
     let declarations = declarations
         .into_iter()
         .map(|ty| {

@@ -22,6 +22,11 @@ impl Name {
     /// The empty name, of anonymous types.
     pub const EMPTY: Name = Name(0);
 
+    /// The name for which a word of a unit's record stands.
+    pub fn from_word(word: u32) -> Name {
+        Name(word)
+    }
+
     /// The word that stands for this name in a unit's records.
     pub fn word(self) -> u32 {
         self.0
@@ -152,7 +157,7 @@ fn hash_bytes(bytes: &[u8]) -> u64 {
 }
 
 #[inline]
-fn hash_words(words: &[u32]) -> u64 {
+pub(super) fn hash_words(words: &[u32]) -> u64 {
     let mut hasher = foldhash::fast::FixedState::default().build_hasher();
     let (pairs, rest) = words.as_chunks::<2>();
     for &[low, high] in pairs {
@@ -207,10 +212,9 @@ impl Pool {
         Name((local + 1) << SHARD_BITS | index as u32)
     }
 
-    /// The reference to this record, which is added if it is new. Its names are [`Name`]s and its references [`GlobalRef`]s.
+    /// The reference to this record, which is added if it is new; `hash` is its [`hash_words`]. Its names are [`Name`]s and its references [`GlobalRef`]s.
     #[inline]
-    pub(crate) fn intern(&self, record: &[u32]) -> GlobalRef {
-        let hash = hash_words(record);
+    pub(crate) fn intern(&self, record: &[u32], hash: u64) -> GlobalRef {
         let index = shard_of(hash);
         let mut guard = locked(&self.records[index]);
         let RecordShard { words, ends, table } = &mut *guard;
@@ -301,11 +305,12 @@ mod tests {
     fn pool_round_trip() {
         let mut pool = Pool::new();
         let names: Vec<Name> = (0..5000).map(|n| pool.name(format!("name{n}").as_bytes())).collect();
-        let records: Vec<GlobalRef> = names.iter().map(|name| pool.intern(&[name.0, 8 << 24, 7])).collect();
+        let intern = |record: &[u32]| pool.intern(record, hash_words(record));
+        let records: Vec<GlobalRef> = names.iter().map(|name| intern(&[name.0, 8 << 24, 7])).collect();
         assert_eq!(pool.name(b"name77"), names[77]);
         assert_eq!(pool.name(b"name77\0junk"), names[77]);
         assert_eq!(pool.name(b""), Name::EMPTY);
-        assert_eq!(pool.intern(&[names[9].0, 8 << 24, 7]), records[9]);
+        assert_eq!(intern(&[names[9].0, 8 << 24, 7]), records[9]);
         let frozen = pool.freeze();
         assert_eq!(frozen.len(), 5000);
         let mut seen = vec![false; 5000];
@@ -328,6 +333,7 @@ mod tests {
             assert!(symbol.is_symbol());
             assert_eq!((symbol.symbol_kind(), symbol.symbol_name()), (kind, name));
         }
-        assert!(!pool.intern(&[0, 2 << 24, 0]).is_symbol());
+        let pointer = [0, 2 << 24, 0];
+        assert!(!pool.intern(&pointer, hash_words(&pointer)).is_symbol());
     }
 }

@@ -4,9 +4,10 @@
 //! [`Unit::intern`] replaces them by references that are global, from the leaves up: whatever is not a named composite or enum is interned
 //! after what it refers to, and a reference to a named one becomes its symbol, which breaks all cycles that C can form.
 
+use super::interner::{Interner, Shape};
 use super::pool::{GlobalRef, Name, Pool};
 use crate::kind::{Info, Kind};
-use crate::refs::{Ref, visit_refs, visit_type_refs};
+use crate::refs::{visit_type_refs, visit_type_refs_mut};
 
 /// A type of a [`Unit`]: 1 for the first one; 0 is void.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -26,27 +27,50 @@ impl Handle {
 pub struct Identity(u32);
 
 /// The types of one unit. One `Unit` is reused for many units, so that reading them allocates little.
-#[derive(Default)]
-pub struct Unit {
+pub struct Unit<'p> {
+    interner: Interner<'p>,
     words: Vec<u32>,
     nodes: Vec<Node>,
-    /// For each node, how others refer to it; [`UNKNOWN`] until its record is interned.
+    /// For each node, how others refer to it; [`UNKNOWN`] if that is not by name and its record is not interned yet.
     outer: Vec<GlobalRef>,
     /// For each node, its record in the pool.
     inner: Vec<GlobalRef>,
     pending: Vec<u32>,
+    /// A record with global references.
+    record: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Node {
+    /// Where its words start and how many there are: a record, or only what it refers to if it has a shape.
     start: u32,
     len: u32,
+    shape: Option<Shape>,
     hidden: bool,
     in_progress: bool,
 }
 
+impl Node {
+    #[inline]
+    fn words<'w>(&self, words: &'w [u32]) -> &'w [u32] {
+        &words[self.start as usize..][..self.len as usize]
+    }
+
+    /// Calls `visit` with what it refers to, in the order of [`visit_type_refs`].
+    #[inline]
+    fn visit_targets(&self, words: &[u32], visit: impl FnMut(u32)) {
+        match self.shape {
+            Some(_) => self.words(words).iter().copied().for_each(visit),
+            None => visit_type_refs(self.words(words), visit),
+        }
+    }
+}
+
 /// No reference yet: not a value that a record or symbol can have (symbol kind 3 does not exist).
 const UNKNOWN: GlobalRef = GlobalRef(u32::MAX);
+
+/// Length in words of the longest records that refer to one type: references and arrays.
+const SHORT: u32 = 6;
 
 /// What is kept of a unit after it was interned.
 #[derive(Debug, Default)]
@@ -77,19 +101,29 @@ impl Edges {
     }
 }
 
-impl Unit {
-    /// An empty unit.
-    pub fn new() -> Unit {
-        Unit::default()
+impl<'p> Unit<'p> {
+    /// An empty unit, whose types will be interned in `pool`.
+    pub fn new(pool: &'p Pool) -> Unit<'p> {
+        Unit {
+            interner: Interner::new(pool),
+            words: Vec::new(),
+            nodes: Vec::new(),
+            outer: Vec::new(),
+            inner: Vec::new(),
+            pending: Vec::new(),
+            record: Vec::new(),
+        }
     }
 
     /// Forgets all types and keeps the memory.
     pub fn clear(&mut self) {
         self.words.clear();
         self.nodes.clear();
+        self.outer.clear();
     }
 
     /// Number of types, reserved ones included.
+    #[inline]
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
@@ -100,23 +134,88 @@ impl Unit {
     }
 
     /// An id for a type whose record follows by [`Self::define`]; until then it is void.
+    #[inline]
     pub fn reserve(&mut self) -> LocalId {
         self.nodes.push(Node::default());
+        self.outer.push(GlobalRef::VOID);
         LocalId(self.nodes.len() as u32)
     }
 
     /// Gives a reserved type its record: `struct btf_type` and payload, in words.
+    #[inline]
     pub fn define(&mut self, id: LocalId, head: [u32; 3], payload: &[u32]) {
         let start = self.words.len() as u32;
         self.words.extend_from_slice(&head);
         self.words.extend_from_slice(payload);
-        let node = &mut self.nodes[id.0 as usize - 1];
-        *node = Node { start, len: 3 + payload.len() as u32, ..*node };
+        let slot = id.0 as usize - 1;
+        let node = &mut self.nodes[slot];
+        *node = Node { start, len: 3 + payload.len() as u32, shape: None, ..*node };
+        self.outer[slot] = GlobalRef::symbol_of(head[0], Info(head[1])).unwrap_or(UNKNOWN);
+    }
+
+    /// Gives a reserved type a record that differs from a shape's in nothing but what it refers to. Whoever can tell without
+    /// writing the record saves most of the work, for such a type mostly is the shape's.
+    #[inline]
+    pub fn define_like(&mut self, id: LocalId, shape: Shape, targets: &[u32]) {
+        let start = self.words.len() as u32;
+        self.words.extend_from_slice(targets);
+        let slot = id.0 as usize - 1;
+        let node = &mut self.nodes[slot];
+        *node = Node { start, len: targets.len() as u32, shape: Some(shape), ..*node };
+        self.outer[slot] = self.interner.symbol_of(shape).unwrap_or(UNKNOWN);
+    }
+
+    /// A shape for types like this one, of this unit, which was interned; `None` for what has no record.
+    pub fn shape(&mut self, id: LocalId) -> Option<Shape> {
+        let node = self.node(id);
+        if node.shape.is_some() || node.len == 0 {
+            return node.shape;
+        }
+        let Unit { interner, words, outer, record, .. } = self;
+        record.clear();
+        record.extend_from_slice(node.words(words));
+        globalize(record, outer);
+        Some(interner.shape(record))
+    }
+
+    /// The record that a shape was made of: its names, its size and the places of its members are good for all that are like it.
+    pub fn shape_record(&self, shape: Shape) -> &[u32] {
+        self.interner.record_of(shape).0
+    }
+
+    /// Replaces what a type refers to; returns whether void is among it.
+    #[inline]
+    pub fn replace_targets(&mut self, id: LocalId, mut replace: impl FnMut(u32) -> LocalId) -> bool {
+        let Some(&node) = self.nodes.get((id.0 as usize).wrapping_sub(1)) else { return false };
+        let words = &mut self.words[node.start as usize..][..node.len as usize];
+        let mut void = false;
+        let replace = |word: &mut u32| {
+            *word = replace(*word).0;
+            void |= *word == 0;
+        };
+        if node.shape.is_some() {
+            words.iter_mut().for_each(replace);
+        } else {
+            visit_type_refs_mut(words, replace);
+        }
+        if void && let Some(shape) = node.shape {
+            self.expand(id, node, shape);
+        }
+        void
+    }
+
+    /// Writes the record of a type that was only said to be like another.
+    fn expand(&mut self, id: LocalId, node: Node, shape: Shape) {
+        let mut record = self.interner.record_of(shape).0.to_vec();
+        let mut targets = node.words(&self.words).iter();
+        visit_type_refs_mut(&mut record, |word| *word = targets.next().copied().unwrap_or(0));
+        self.define(id, [record[0], record[1], record[2]], &record[3..]);
     }
 
     /// Takes a type's record away: what refers to it refers to void.
     pub fn undefine(&mut self, id: LocalId) {
         self.nodes[id.0 as usize - 1] = Node::default();
+        self.outer[id.0 as usize - 1] = GlobalRef::VOID;
     }
 
     /// Adds a type.
@@ -131,51 +230,51 @@ impl Unit {
         self.nodes[id.0 as usize - 1].hidden = true;
     }
 
-    /// A type's record, to be looked at or completed; empty for void and for what is reserved only.
+    /// A type's record, to be looked at or completed; empty for void, for what is reserved only and for what is defined by a shape.
+    #[inline]
     pub fn record_mut(&mut self, id: LocalId) -> &mut [u32] {
-        let node = match id.0.checked_sub(1) {
-            Some(slot) => self.nodes.get(slot as usize).copied().unwrap_or_default(),
-            None => Node::default(),
-        };
-        &mut self.words[node.start as usize..(node.start + node.len) as usize]
+        let node = self.node(id);
+        let len = if node.shape.is_some() { 0 } else { node.len };
+        &mut self.words[node.start as usize..][..len as usize]
     }
 
-    /// A type's record; empty for void and for what is reserved only.
+    /// A type's record; empty for void and for what is reserved only. Of what is defined by a shape it is the first three words.
+    #[inline]
     pub fn record(&self, id: LocalId) -> &[u32] {
-        let node = match id.0.checked_sub(1) {
-            Some(slot) => self.nodes.get(slot as usize).copied().unwrap_or_default(),
-            None => Node::default(),
-        };
-        &self.words[node.start as usize..(node.start + node.len) as usize]
+        let node = self.node(id);
+        match node.shape {
+            Some(shape) => &self.shape_record(shape)[..3],
+            None => node.words(&self.words),
+        }
+    }
+
+    fn node(&self, id: LocalId) -> Node {
+        let slot = (id.0 as usize).wrapping_sub(1);
+        self.nodes.get(slot).copied().unwrap_or_default()
     }
 
     /// Puts the unit's types into the pool. With `keep_edges` the unit's own graph is kept too, as a unit needs in which one
     /// name has several definitions (see [`Pool::units_needing_edges`]). Afterwards only [`Self::handle`] and [`Self::clear`] make sense.
-    pub fn intern(&mut self, pool: &Pool, keep_edges: bool) -> UnitTypes {
+    pub fn intern(&mut self, keep_edges: bool) -> UnitTypes {
         let edges = keep_edges.then(|| self.edges());
         let count = self.nodes.len();
-        self.outer.clear();
-        self.outer.extend(self.nodes.iter().map(|node| match self.words.get(node.start as usize..) {
-            Some([name, info, ..]) if node.len > 0 => {
-                GlobalRef::symbol_of(*name, Info(*info)).unwrap_or(UNKNOWN)
-            }
-            _ => GlobalRef::VOID,
-        }));
         self.inner.clear();
         self.inner.resize(count, UNKNOWN);
         let mut broken_cycles = 0;
-        for slot in 0..count {
-            if self.inner[slot] == UNKNOWN {
-                self.intern_from(slot as u32, pool, &mut broken_cycles);
+        // Structs and prototypes refer to many pointers, which mostly refer to one thing that is known: those go first.
+        for slot in 0..count as u32 {
+            if self.nodes[slot as usize].len <= SHORT {
+                self.intern_known(slot);
             }
         }
-        let order = self
-            .nodes
-            .iter()
-            .zip(&self.inner)
-            .filter(|(node, inner)| !node.hidden && !inner.is_void())
-            .map(|(_, &inner)| inner)
-            .collect();
+        for slot in 0..count as u32 {
+            if self.inner[slot as usize] == UNKNOWN && !self.intern_known(slot) {
+                self.intern_from(slot, &mut broken_cycles);
+            }
+        }
+        let shown = |(node, inner): &(&Node, &GlobalRef)| !node.hidden && !inner.is_void();
+        let mut order = Vec::with_capacity(count);
+        order.extend(self.nodes.iter().zip(&self.inner).filter(shown).map(|(_, &inner)| inner));
         let edges = edges.map(|edges| Edges { records: self.inner.clone(), ..edges });
         UnitTypes { order, edges, broken_cycles }
     }
@@ -194,47 +293,93 @@ impl Unit {
         Identity(slot.and_then(|slot| self.inner.get(slot as usize)).map_or(0, |inner| inner.0))
     }
 
+    /// Interns a type, if all is interned that it refers to by record; otherwise its record is left in `self.record`.
+    #[inline]
+    fn intern_known(&mut self, slot: u32) -> bool {
+        let Unit { interner, words, nodes, outer, inner, record, .. } = self;
+        let slot = slot as usize;
+        let node = nodes[slot];
+        let words = node.words(words);
+        record.clear();
+        let global = match (node.shape, words) {
+            (Some(shape), _) => {
+                let (like, global) = interner.record_of(shape);
+                let mut targets = words.iter();
+                let mut same = true;
+                visit_type_refs(like, |target| {
+                    same &= targets.next().is_some_and(|&word| known_target(word, outer).0 == target);
+                });
+                if same {
+                    global
+                } else {
+                    record.extend_from_slice(like);
+                    let mut targets = words.iter();
+                    visit_type_refs_mut(record, |word| *word = targets.next().copied().unwrap_or(0));
+                    if !globalize(record, outer) {
+                        return false;
+                    }
+                    interner.intern(record)
+                }
+            }
+            (None, &[name, info, third]) => {
+                let mut short = [name, info, third];
+                if !globalize(&mut short, outer) {
+                    record.extend_from_slice(&short);
+                    return false;
+                }
+                interner.intern_short(short)
+            }
+            (None, []) => GlobalRef::VOID,
+            (None, words) => {
+                record.extend_from_slice(words);
+                if !globalize(record, outer) {
+                    return false;
+                }
+                interner.intern(record)
+            }
+        };
+        inner[slot] = global;
+        if outer[slot] == UNKNOWN {
+            outer[slot] = global;
+        }
+        true
+    }
+
     /// Interns a type after everything that it refers to by record. The stack is a list, so depth costs memory only.
-    fn intern_from(&mut self, first: u32, pool: &Pool, broken_cycles: &mut u32) {
-        let Unit { words, nodes, outer, inner, pending } = self;
-        let count = nodes.len();
-        let target = |word: u32| (word as usize).checked_sub(1).filter(|&slot| slot < count);
-        pending.push(first);
-        while let Some(&slot) = pending.last() {
-            let node = nodes[slot as usize];
-            let record = &mut words[node.start as usize..(node.start + node.len) as usize];
-            let before = pending.len();
+    fn intern_from(&mut self, first: u32, broken_cycles: &mut u32) {
+        self.pending.push(first);
+        while let Some(&slot) = self.pending.last() {
+            let node = self.nodes[slot as usize];
+            let before = self.pending.len();
             if !node.in_progress {
+                let Unit { words, nodes, outer, pending, .. } = self;
                 nodes[slot as usize].in_progress = true;
-                visit_type_refs(record, |word| {
-                    if let Some(target) = target(word)
-                        && outer[target] == UNKNOWN
-                        && !nodes[target].in_progress
+                node.visit_targets(words, |word| {
+                    if let Some(target) = word.checked_sub(1)
+                        && outer.get(target as usize) == Some(&UNKNOWN)
+                        && !nodes[target as usize].in_progress
                     {
-                        pending.push(target as u32);
+                        pending.push(target);
                     }
                 });
                 if pending.len() > before {
                     continue;
                 }
             }
-            pending.pop();
-            if inner[slot as usize] != UNKNOWN {
-                continue; // it was waiting twice
+            self.pending.pop();
+            // It may have waited twice.
+            if self.inner[slot as usize] != UNKNOWN || self.intern_known(slot) {
+                continue;
             }
-            visit_refs(record, |what, word| {
-                if what == Ref::Type && *word != 0 {
-                    let global = target(*word).map_or(GlobalRef::VOID, |target| outer[target]);
-                    let known = if global == UNKNOWN {
-                        *broken_cycles += 1;
-                        GlobalRef::VOID
-                    } else {
-                        global
-                    };
-                    *word = known.0;
+            // What is still unknown waits for this type.
+            let Unit { interner, outer, inner, record, .. } = self;
+            visit_type_refs_mut(record, |word| {
+                if *word == UNKNOWN.0 {
+                    *broken_cycles += 1;
+                    *word = 0;
                 }
             });
-            let global = if record.is_empty() { GlobalRef::VOID } else { pool.intern(record) };
+            let global = interner.intern(record);
             inner[slot as usize] = global;
             if outer[slot as usize] == UNKNOWN {
                 outer[slot as usize] = global;
@@ -245,7 +390,7 @@ impl Unit {
     fn edges(&self) -> Edges {
         let mut edges = Edges::default();
         for node in &self.nodes {
-            visit_type_refs(&self.words[node.start as usize..(node.start + node.len) as usize], |word| {
+            node.visit_targets(&self.words, |word| {
                 let known = (word as usize) <= self.nodes.len();
                 edges.targets.push(LocalId(if known { word } else { 0 }));
             });
@@ -254,6 +399,24 @@ impl Unit {
         }
         edges
     }
+}
+
+/// The global reference that a local id is; void for an id that the unit does not have.
+#[inline]
+fn known_target(id: u32, outer: &[GlobalRef]) -> GlobalRef {
+    outer.get((id as usize).wrapping_sub(1)).copied().unwrap_or(GlobalRef::VOID)
+}
+
+/// Turns a record's local ids into global references. Returns whether all were known; others are [`UNKNOWN`].
+#[inline]
+fn globalize(record: &mut [u32], outer: &[GlobalRef]) -> bool {
+    let mut known = true;
+    visit_type_refs_mut(record, |word| {
+        let global = known_target(*word, outer);
+        known &= global != UNKNOWN;
+        *word = global.0;
+    });
+    known
 }
 
 /// The first three words of a record.

@@ -119,7 +119,7 @@ pub fn convert(image: &Image<'_>, threads: usize) -> Result<Conversion, DwarfErr
         strings: StringSections { str: &str, line_str: &line_str, str_offsets: &str_offsets },
         signatures: &units.signatures,
     };
-    let tables = Tables::new(&abbrev, units.places.iter().map(|place| place.abbrev).collect());
+    let tables = Tables::new(&abbrev, &units.places);
     match image.endian {
         btf::Endian::Little => convert_sections::<false>(image, &sections, &tables, &units.places, threads),
         btf::Endian::Big => convert_sections::<true>(image, &sections, &tables, &units.places, threads),
@@ -254,7 +254,7 @@ impl<const BIG: bool> Input<'_, BIG> {
                 if index >= self.places.len() {
                     return done;
                 }
-                let (outcome, types, declarations) = self.alone(pool, &mut reader, index, false);
+                let (outcome, types, declarations) = self.alone(&mut reader, index, false);
                 done.push((index, outcome, types, declarations));
             }
         };
@@ -285,7 +285,7 @@ impl<const BIG: bool> Input<'_, BIG> {
     fn read_again(&self, pool: &Pool, units: &mut Units, which: &[usize]) {
         let mut reader = Reader::new(pool, self.index_type);
         for &index in which {
-            let (_, types, declarations) = self.alone(pool, &mut reader, index, true);
+            let (_, types, declarations) = self.alone(&mut reader, index, true);
             units.types[index] = types;
             units.declarations[index] = declarations;
         }
@@ -293,7 +293,6 @@ impl<const BIG: bool> Input<'_, BIG> {
 
     fn alone(
         &self,
-        pool: &Pool,
         reader: &mut Reader<'_>,
         index: usize,
         keep_edges: bool,
@@ -305,7 +304,7 @@ impl<const BIG: bool> Input<'_, BIG> {
             return (outcome, UnitTypes::default(), UnitDeclarations::default());
         }
         reader.resolve(self.address_size, BIG);
-        let types = reader.unit.intern(pool, keep_edges);
+        let types = reader.intern(keep_edges);
         let declarations = self.declarations(reader, keep_edges);
         (outcome, types, declarations)
     }
@@ -316,17 +315,19 @@ impl<const BIG: bool> Input<'_, BIG> {
         let end = self.sections.info.len();
         let outcomes = self.places.iter().map(|place| self.read(&mut reader, place, (0, end))).collect();
         reader.resolve(self.address_size, BIG);
-        let types = reader.unit.intern(pool, true);
+        let types = reader.intern(true);
         let declarations = self.declarations(&reader, true);
         Units { outcomes, types: vec![types], declarations: vec![declarations] }
     }
 
     fn read(&self, reader: &mut Reader<'_>, place: &UnitPlace, bounds: (usize, usize)) -> Outcome {
         let before = reader.mark();
+        let mut own = std::mem::take(&mut reader.plans);
         let content = self
             .tables
-            .get(place.abbrev)
-            .and_then(|table| reader.read::<BIG>(self.sections, &table, place, bounds));
+            .get(place, &mut own)
+            .and_then(|plans| reader.read::<BIG>(self.sections, plans, place, bounds));
+        reader.plans = own;
         match content {
             Ok(Content::Types) => Outcome::Converted,
             Ok(Content::OtherLanguage) => Outcome::OtherLanguage,

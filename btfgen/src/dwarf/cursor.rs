@@ -121,6 +121,7 @@ impl<'a, const BIG: bool> Cursor<'a, BIG> {
     }
 
     /// The bytes up to the next zero byte, which is passed over.
+    #[inline]
     pub(crate) fn string(&mut self) -> Read<&'a [u8]> {
         let tail = self.data.get(self.at..).ok_or(Truncated)?;
         let len = tail.iter().position(|&byte| byte == 0).ok_or(Truncated)?;
@@ -129,11 +130,21 @@ impl<'a, const BIG: bool> Cursor<'a, BIG> {
     }
 
     pub(crate) fn bytes(&mut self, len: u64) -> Read<&'a [u8]> {
-        let len = usize::try_from(len).map_err(|_| Truncated)?;
+        self.slice(usize::try_from(len).map_err(|_| Truncated)?)
+    }
+
+    #[inline]
+    pub(crate) fn slice(&mut self, len: usize) -> Read<&'a [u8]> {
         let end = self.at.checked_add(len).ok_or(Truncated)?;
         let bytes = self.data.get(self.at..end).ok_or(Truncated)?;
         self.at = end;
         Ok(bytes)
+    }
+
+    /// The next so many bytes, if there are.
+    #[inline]
+    pub(crate) fn window<const N: usize>(&self) -> Option<&'a [u8; N]> {
+        self.data.get(self.at..)?.first_chunk()
     }
 
     #[inline]

@@ -114,7 +114,7 @@ impl Functions {
     /// Writes the FUNC_PROTO of a `DW_TAG_subroutine_type`, whose references stay DIE offsets like those of all types for now.
     pub(crate) fn define_prototype(
         &mut self,
-        unit: &mut Unit,
+        unit: &mut Unit<'_>,
         id: LocalId,
         result: u32,
         from: usize,
@@ -127,7 +127,7 @@ impl Functions {
     }
 
     /// Makes the prototypes of the functions that BTF may have: with code of their own, named, and with named parameters.
-    pub(crate) fn resolve(&mut self, unit: &mut Unit, finder: &Finder<'_>) {
+    pub(crate) fn resolve(&mut self, unit: &mut Unit<'_>, finder: &Finder<'_>) {
         let Functions { all, params, payload, candidates, .. } = self;
         let find = |offset: u32| {
             all.binary_search_by_key(&offset, |function| function.offset).ok().map(|at| &all[at])

@@ -68,17 +68,6 @@ pub(crate) struct Member {
     pub(crate) bits: Bits,
 }
 
-/// A member whose place is known, but for what its type's size adds to it.
-#[derive(Clone, Copy)]
-struct Placed {
-    name: Name,
-    ty: u32,
-    /// Bits from the start of the struct; of a member with `old` those of its storage unit.
-    bit_offset: u64,
-    width: u32,
-    old: Option<Old>,
-}
-
 /// `DW_AT_bit_offset`, to be turned into an offset by the byte order and the size of the storage unit.
 #[derive(Clone, Copy)]
 struct Old {
@@ -86,11 +75,23 @@ struct Old {
     storage: Option<u64>,
 }
 
+/// A member that is no plain one: a bitfield, or one that is too far from the start of the struct.
+#[derive(Clone, Copy)]
+struct Special {
+    /// Which of the open members it is.
+    index: usize,
+    /// Bits from the start of the struct; of a member with `old` those of its storage unit.
+    bit_offset: u64,
+    width: u32,
+    old: Option<Old>,
+}
+
 /// Members of the structs that are being read, innermost last, and those that wait for the size of their types.
 #[derive(Default)]
 pub(crate) struct Members {
-    open: Vec<Placed>,
-    payload: Vec<u32>,
+    /// As BTF has them: name, type, offset in bits.
+    open: Vec<[u32; 3]>,
+    special: Vec<Special>,
     waiting: Vec<Waiting>,
     /// Structs that cannot be expressed.
     hopeless: Vec<LocalId>,
@@ -111,6 +112,7 @@ const MAX_BITFIELD_OFFSET: u64 = 0x00ff_ffff;
 impl Members {
     pub(crate) fn clear(&mut self) {
         self.open.clear();
+        self.special.clear();
         self.waiting.clear();
         self.hopeless.clear();
     }
@@ -119,6 +121,17 @@ impl Members {
         self.open.len()
     }
 
+    /// Takes in a member that is no bitfield, at a place in bytes.
+    #[inline]
+    pub(crate) fn push_plain(&mut self, name: Name, ty: u32, bytes: u64) {
+        let bit_offset = bytes.saturating_mul(8);
+        match u32::try_from(bit_offset) {
+            Ok(bit_offset) => self.open.push([name.word(), ty, bit_offset]),
+            Err(_) => self.push_special(name, ty, (bit_offset, 0, None)),
+        }
+    }
+
+    /// Takes in any member.
     pub(crate) fn push(&mut self, member: Member, union: bool) {
         let Member { name, ty, size, bits } = member;
         let bytes = match bits.location {
@@ -135,46 +148,64 @@ impl Members {
             (None, Some(bit_offset)) if width != 0 => (base, Some(Old { bit_offset, storage: size })),
             _ => (base, None),
         };
-        self.open.push(Placed { name, ty, bit_offset, width, old });
+        self.push_special(name, ty, (bit_offset, width, old));
+    }
+
+    fn push_special(&mut self, name: Name, ty: u32, (bit_offset, width, old): (u64, u32, Option<Old>)) {
+        match u32::try_from(bit_offset) {
+            Ok(bit_offset) if width == 0 => self.open.push([name.word(), ty, bit_offset]),
+            _ => {
+                self.special.push(Special { index: self.open.len(), bit_offset, width, old });
+                self.open.push([name.word(), ty, 0]);
+            }
+        }
     }
 
     /// Writes the record of a struct or union from the members pushed since `from`.
     pub(crate) fn define(
         &mut self,
-        unit: &mut Unit,
+        unit: &mut Unit<'_>,
         id: LocalId,
         (kind, name, size): (Kind, Name, u32),
         from: usize,
         degraded: &mut u32,
     ) -> Result<(), UnitError> {
-        let members = &self.open[from..];
-        let vlen = vlen(members.len())?;
-        let bitfields = members.iter().any(|member| member.width != 0);
-        let limit = if bitfields { MAX_BITFIELD_OFFSET } else { u32::MAX.into() };
-        let fits = |member: &Placed| member.bit_offset <= limit && member.width <= 0xff;
-        if !members.iter().all(fits) {
+        let vlen = vlen(self.open.len() - from)?;
+        let special = self.special.iter().rposition(|special| special.index < from).map_or(0, |last| last + 1);
+        let bitfields = self.special[special..].iter().any(|member| member.width != 0);
+        if !self.place_special(id, from, special, bitfields) {
             // Nothing is better than something wrong: the struct keeps its name and size.
             *degraded += 1;
-            self.open.truncate(from);
             unit.define(id, head(name, kind, 0, false, size), &[]);
-            return Ok(());
+        } else {
+            let payload = self.open[from..].as_flattened();
+            unit.define(id, head(name, kind, vlen, bitfields, size), payload);
         }
-        self.payload.clear();
-        for (index, member) in members.iter().enumerate() {
-            let offset = member.bit_offset as u32 | member.width << 24;
-            self.payload.extend([member.name.word(), member.ty, offset]);
-            if let Some(old) = member.old {
-                let (base, width) = (member.bit_offset, member.width);
-                self.waiting.push(Waiting { id, index: index as u32, base, width, old });
-            }
-        }
-        unit.define(id, head(name, kind, vlen, bitfields, size), &self.payload);
         self.open.truncate(from);
+        self.special.truncate(special);
         Ok(())
     }
 
+    /// Places what is special among the members since `from`. Returns whether all of them can be expressed.
+    fn place_special(&mut self, id: LocalId, from: usize, special: usize, bitfields: bool) -> bool {
+        let limit = if bitfields { MAX_BITFIELD_OFFSET } else { u32::MAX.into() };
+        let fits = |special: &Special| special.bit_offset <= limit && special.width <= 0xff;
+        let plain_fit = !bitfields || self.open[from..].iter().all(|&[.., offset]| u64::from(offset) <= limit);
+        if !plain_fit || !self.special[special..].iter().all(fits) {
+            return false;
+        }
+        for &Special { index, bit_offset, width, old } in &self.special[special..] {
+            self.open[index][2] = bit_offset as u32 | width << 24;
+            if let Some(old) = old {
+                let index = (index - from) as u32;
+                self.waiting.push(Waiting { id, index, base: bit_offset, width, old });
+            }
+        }
+        true
+    }
+
     /// Places the bitfields that are told by `DW_AT_bit_offset`, once types are local ids. Returns how many structs could not be expressed.
-    pub(crate) fn mend(&mut self, unit: &mut Unit, address_size: u8, big: bool) -> u32 {
+    pub(crate) fn mend(&mut self, unit: &mut Unit<'_>, address_size: u8, big: bool) -> u32 {
         for waiting in std::mem::take(&mut self.waiting) {
             let Waiting { id, index, base, width, old } = waiting;
             let place = 3 + index as usize * 3;
@@ -217,7 +248,7 @@ impl Members {
 const MAX_DEPTH: u32 = 64;
 
 /// Size of a type in bytes, typedefs and qualifiers looked through. More than 64 bits hold is [`u64::MAX`].
-pub(crate) fn size_of(unit: &Unit, id: LocalId, address_size: u8) -> Option<u64> {
+pub(crate) fn size_of(unit: &Unit<'_>, id: LocalId, address_size: u8) -> Option<u64> {
     let mut id = id;
     let mut factor: u64 = 1;
     for _ in 0..MAX_DEPTH {

@@ -24,7 +24,7 @@ pub(crate) fn needs_type(record: &[u32]) -> bool {
 }
 
 /// Takes out what such a record cannot say: all members, all parameters, an array's elements. Its name and size remain.
-pub(crate) fn strip(unit: &mut Unit, id: LocalId, int: LocalId) {
+pub(crate) fn strip(unit: &mut Unit<'_>, id: LocalId, int: LocalId) {
     let &[name, info, third, ..] = unit.record(id) else { return };
     match Kind::from_number(Info(info).kind_number()) {
         Some(Kind::Array) => unit.define(id, [name, info, third], &[int.0, int.0, 0]),
@@ -34,7 +34,7 @@ pub(crate) fn strip(unit: &mut Unit, id: LocalId, int: LocalId) {
 }
 
 /// Whether a type is a signed integer, typedefs looked through.
-pub(crate) fn is_signed(unit: &Unit, id: LocalId) -> bool {
+pub(crate) fn is_signed(unit: &Unit<'_>, id: LocalId) -> bool {
     let mut id = id;
     for _ in 0..MAX_ALIASES {
         let &[_, info, third, ref payload @ ..] = unit.record(id) else { return false };

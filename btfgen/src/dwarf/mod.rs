@@ -1,10 +1,11 @@
 //! DWARF (versions 2 to 5) to BTF.
 //!
-//! `gimli` reads the headers of units, their abbreviation tables and the constants' names; the DIEs are read here, because that is
+//! `gimli` reads the headers of units and names the constants; abbreviations and DIEs are read here, because that is
 //! where the time goes. The way of a kernel:
 //!
-//! 1. `plan` works out, for each abbreviation, which bytes of a DIE matter (`cursor`, `form`: reading them).
-//! 2. `unit` turns one unit's DIEs into a graph of BTF records (`members`, `functions`, `variables`, `names`).
+//! 1. `plan` works out, for each abbreviation, which bytes of a DIE matter (`layout`, `form`, `cursor`: reading them).
+//! 2. `unit` turns one unit's DIEs into a graph of BTF records (`members`, `functions`, `variables`, `names`);
+//!    `templates` spares it what it has done before.
 //! 3. [`btf::dedup`] interns each graph as soon as it is read. Units are spread over threads; what comes out does not depend on how many.
 //! 4. `convert` puts functions and per-CPU variables beside the types and writes the result.
 //!
@@ -18,12 +19,14 @@ mod form;
 mod functions;
 mod kernel_symbols;
 mod language;
+mod layout;
 mod members;
 mod mend;
 mod names;
 mod plan;
 mod references;
 mod tables;
+mod templates;
 mod unit;
 mod unit_error;
 mod units;

@@ -1,5 +1,7 @@
 //! DWARF's strings as names of the pool, remembered so that each is looked up seldom.
 
+use std::hash::{BuildHasher, RandomState};
+
 use btf::dedup::{Name, Pool};
 
 use super::form::Value;
@@ -45,32 +47,19 @@ impl Found {
 /// also bounds what is read and kept: strings may end in each other, so that a small section could hold very many very long ones.
 const MAX_LEN: usize = 511;
 
-/// A direct-mapped cache from places of strings to names. Header files make the same strings come up in every unit; a table that fits
-/// the processor's cache answers nearly all of them, and a miss costs one look-up in the pool.
+/// The names of strings met before. Header files make the same strings come up in every unit; each is looked up in the pool once.
 pub(crate) struct Names {
-    by_offset: Vec<(u32, Found)>,
-    short: Vec<(u32, Found)>,
-}
-
-const OFFSET_BITS: u32 = 17;
-const SHORT_BITS: u32 = 12;
-/// No string starts here: not a valid offset in a section of less than 4 GiB, nor a packed string without a zero byte.
-const EMPTY: u32 = u32::MAX;
-
-fn slot(key: u32, bits: u32) -> usize {
-    (key.wrapping_mul(0x9e37_79b1) >> (32 - bits)) as usize
+    by_offset: ByKey,
+    /// Strings of up to three bytes, which stand in DIEs, by their bytes.
+    short: ByKey,
 }
 
 impl Names {
     pub(crate) fn new() -> Names {
-        Names {
-            by_offset: vec![(EMPTY, Found::default()); 1 << OFFSET_BITS],
-            short: vec![(EMPTY, Found::default()); 1 << SHORT_BITS],
-        }
+        Names { by_offset: ByKey::new(), short: ByKey::new() }
     }
 
     /// The name that an attribute's value gives; `None` if it lies outside its section or is no string.
-    #[inline]
     pub(crate) fn get(
         &mut self,
         pool: &Pool,
@@ -87,18 +76,19 @@ impl Names {
         }
     }
 
+    /// The name of the string at an offset of `.debug_str`.
     #[inline]
-    fn at(&mut self, pool: &Pool, section: &[u8], offset: u64) -> Option<Found> {
-        let key = u32::try_from(offset).ok().filter(|&key| key != EMPTY)?;
-        let entry = &mut self.by_offset[slot(key, OFFSET_BITS)];
-        if entry.0 != key {
-            *entry = (key, Found::new(pool, string_at(section, offset)?));
+    pub(crate) fn at(&mut self, pool: &Pool, section: &[u8], offset: u64) -> Option<Found> {
+        let key = u32::try_from(offset).ok().filter(|&key| key != NO_KEY)?;
+        match self.by_offset.get(key) {
+            Some(name) => Some(name.into()),
+            None => Some(self.by_offset.add(key, Found::new(pool, string_at(section, offset)?))),
         }
-        Some(entry.1)
     }
 
+    /// The name of a string that stands in a DIE.
     #[inline]
-    fn inline(&mut self, pool: &Pool, bytes: &[u8]) -> Found {
+    pub(crate) fn inline(&mut self, pool: &Pool, bytes: &[u8]) -> Found {
         let key = match *bytes {
             [] => return Found::default(),
             [a] => u32::from(a),
@@ -106,11 +96,77 @@ impl Names {
             [a, b, c] => u32::from_le_bytes([a, b, c, 0]),
             _ => return Found::new(pool, bytes),
         };
-        let entry = &mut self.short[slot(key, SHORT_BITS)];
-        if entry.0 != key {
-            *entry = (key, Found::new(pool, bytes));
+        match self.short.get(key) {
+            Some(name) => name.into(),
+            None => self.short.add(key, Found::new(pool, bytes)),
         }
-        entry.1
+    }
+}
+
+impl From<Name> for Found {
+    #[inline]
+    fn from(name: Name) -> Self {
+        Found { name, identifier: name }
+    }
+}
+
+/// A hash table made for this: what is asked for is nearly always there, and an entry is in one cache line with those after it.
+struct ByKey {
+    entries: Vec<(u32, Name)>,
+    len: usize,
+    shift: u32,
+    /// Odd, and another in each table: nobody can make a file whose offsets all want the same place.
+    factor: u32,
+}
+
+/// No string starts here: not a valid offset in a section of less than 4 GiB, nor a packed string without a zero byte.
+const NO_KEY: u32 = u32::MAX;
+const FIRST_BITS: u32 = 8;
+
+impl ByKey {
+    fn new() -> ByKey {
+        let factor = RandomState::new().hash_one(0) as u32 | 1;
+        let entries = vec![(NO_KEY, Name::EMPTY); 1 << FIRST_BITS];
+        ByKey { entries, len: 0, shift: 32 - FIRST_BITS, factor }
+    }
+
+    /// Where a key is or would be: at the first place from its own on that holds it or nothing.
+    #[inline]
+    fn place(&self, key: u32) -> usize {
+        let mask = self.entries.len() - 1;
+        let mut place = (key.wrapping_mul(self.factor) >> self.shift) as usize;
+        while self.entries[place & mask].0 != key && self.entries[place & mask].0 != NO_KEY {
+            place += 1;
+        }
+        place & mask
+    }
+
+    #[inline]
+    fn get(&self, key: u32) -> Option<Name> {
+        let (known, name) = self.entries[self.place(key)];
+        (known == key).then_some(name)
+    }
+
+    /// Keeps a name, unless it is one that must be counted each time because BTF does not allow it.
+    #[cold]
+    fn add(&mut self, key: u32, found: Found) -> Found {
+        if found.name != found.identifier {
+            return found;
+        }
+        // Half of the places stay empty, so that searches are short.
+        if self.len * 2 >= self.entries.len() && self.shift > 1 {
+            let twice = vec![(NO_KEY, Name::EMPTY); self.entries.len() * 2];
+            let before = std::mem::replace(&mut self.entries, twice);
+            self.shift -= 1;
+            for entry in before.into_iter().filter(|entry| entry.0 != NO_KEY) {
+                let place = self.place(entry.0);
+                self.entries[place] = entry;
+            }
+        }
+        let place = self.place(key);
+        self.entries[place] = (key, found.name);
+        self.len += 1;
+        found
     }
 }
 
@@ -127,6 +183,22 @@ fn string_at(section: &[u8], offset: u64) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Check that every key keeps its name while the table grows.
+    #[test]
+    fn many_keys() {
+        let mut names = ByKey::new();
+        let pool = Pool::new();
+        let name = |key: u32| Found::from(pool.name(key.to_string().as_bytes()));
+        let keys = (0..100_000u32).map(|key| key.wrapping_mul(0x0100_0193) >> 3).filter(|&key| key != NO_KEY);
+        for key in keys.clone() {
+            if names.get(key).is_none() {
+                names.add(key, name(key));
+            }
+        }
+        assert!(keys.clone().all(|key| names.get(key) == Some(name(key).name)));
+        assert!(names.get(NO_KEY - 1).is_none() && names.len * 2 <= names.entries.len());
+    }
 
     /// Check that names which BTF does not allow are replaced, and that long ones are cut wherever they stand.
     #[test]

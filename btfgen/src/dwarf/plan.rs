@@ -3,9 +3,12 @@
 //! Most attributes of most DIEs do not matter for types. A [`Plan`] lists, for one abbreviation, the attributes that do, with their forms, and
 //! what lies between them as lengths to pass over.
 
-use gimli::{AttributeSpecification, DwAt, DwForm, DwTag, Encoding, Format};
+use gimli::{DwAt, DwForm, DwTag, Encoding, Format};
 use hashbrown::HashMap;
 
+use super::cursor::Cursor;
+use super::form;
+use super::layout::Layout;
 use super::unit_error::UnitError;
 
 /// What a DIE means for the conversion.
@@ -196,140 +199,180 @@ pub(crate) enum Step {
 pub(crate) struct Plan {
     pub(crate) role: Role,
     pub(crate) has_children: bool,
-    /// Where the steps that read what matters start in [`Plans`], how many there are, and how many follow them that pass over all.
-    first: u32,
+    /// How to read it at once, if everything in it that matters has a fixed place.
+    pub(crate) layout: Option<Layout>,
+    /// Length in bytes of what follows the code; [`VARIABLE`] if it is not always the same.
     len: u32,
-    skip_len: u32,
+    /// Where the steps start in [`Plans`], and how many there are.
+    first: u32,
+    steps: u32,
 }
 
-/// The plans of one unit's abbreviation table, made as they are needed.
-#[derive(Default)]
+const VARIABLE: u32 = u32::MAX;
+
+/// The plans of one abbreviation table (DWARF 5, section 7.5.3).
+#[derive(Default, Debug)]
 pub(crate) struct Plans {
     /// By code. Compilers number abbreviations from 1 without gaps.
     plans: Vec<Option<Plan>>,
     /// Those with larger codes.
-    others: HashMap<u64, Plan, foldhash::fast::RandomState>,
+    others: HashMap<u64, Plan, foldhash::fast::FixedState>,
     steps: Vec<Step>,
+    attributes: Vec<Attribute>,
+}
+
+/// An attribute of an abbreviation.
+#[derive(Clone, Copy, Debug)]
+struct Attribute {
+    name: DwAt,
+    form: DwForm,
+    /// The value of `DW_FORM_implicit_const`.
+    implicit: i64,
 }
 
 /// Codes from here on are not kept in the list.
-const LIST_LEN: usize = 1024;
+const LIST_LEN: u64 = 1024;
 
 /// More attributes than any DIE has, for each may be there only once and some two hundred exist. It bounds the work for one DIE.
 const MAX_ATTRIBUTES: usize = 256;
 
 impl Plans {
-    /// Forgets the plans and keeps the memory.
-    pub(crate) fn clear(&mut self) {
+    /// Reads the table at `offset` of `.debug_abbrev`, in place of the one read before.
+    pub(crate) fn read(&mut self, bytes: &[u8], offset: usize, encoding: Encoding) -> Result<(), UnitError> {
         self.plans.clear();
         self.others.clear();
         self.steps.clear();
+        let damaged = |at: usize, what: &str| UnitError::Table(offset, format!("{what} at offset 0x{at:x}"));
+        // The byte order does not matter: tables are made of bytes and LEB128 numbers.
+        let mut cursor = Cursor::<false>::new(bytes, offset);
+        loop {
+            let at = cursor.position();
+            let truncated = |_| damaged(at, "it ends inside the abbreviation");
+            let code = cursor.uleb().map_err(truncated)?;
+            if code == 0 {
+                return Ok(());
+            }
+            let tag = cursor.uleb().map_err(truncated)?;
+            let has_children = cursor.u8().map_err(truncated)? != 0;
+            self.attributes.clear();
+            loop {
+                let name = cursor.uleb().map_err(truncated)?;
+                let form = cursor.uleb().map_err(truncated)?;
+                if name == 0 && form == 0 {
+                    break;
+                }
+                let (Ok(name), Ok(form)) = (u16::try_from(name), u16::try_from(form)) else {
+                    return Err(damaged(at, "an attribute of no known name or form in the abbreviation"));
+                };
+                let (name, form) = (DwAt(name), DwForm(form));
+                let implicit = match form {
+                    gimli::DW_FORM_implicit_const => cursor.sleb().map_err(truncated)?,
+                    _ => 0,
+                };
+                self.attributes.push(Attribute { name, form, implicit });
+                if self.attributes.len() > MAX_ATTRIBUTES {
+                    return Err(UnitError::TooLarge("a DIE with more than 256 attributes"));
+                }
+            }
+            let plan = self.plan(u16::try_from(tag).map_or(DwTag(0), DwTag), has_children, encoding);
+            let twice = if code < LIST_LEN {
+                let slot = code as usize;
+                if self.plans.len() <= slot {
+                    self.plans.resize(slot + 1, None);
+                }
+                self.plans[slot].replace(plan).is_some()
+            } else {
+                self.others.insert(code, plan).is_some()
+            };
+            if twice {
+                return Err(damaged(at, "a second abbreviation of the same code"));
+            }
+        }
     }
 
     /// The plan for an abbreviation code.
     #[inline]
-    pub(crate) fn get(
-        &mut self,
-        code: u64,
-        table: &gimli::Abbreviations,
-        encoding: Encoding,
-    ) -> Result<Plan, UnitError> {
+    pub(crate) fn get(&self, code: u64) -> Result<&Plan, UnitError> {
         match self.plans.get(code as usize) {
-            Some(Some(plan)) => Ok(*plan),
-            _ => self.make(code, table, encoding),
+            Some(Some(plan)) if code < LIST_LEN => Ok(plan),
+            _ => self.others.get(&code).ok_or(UnitError::Abbreviation(code)),
         }
     }
 
-    #[cold]
-    fn make(
-        &mut self,
-        code: u64,
-        table: &gimli::Abbreviations,
+    /// How to read a DIE that has no [`Layout`].
+    #[inline]
+    pub(crate) fn steps(&self, plan: &Plan) -> &[Step] {
+        &self.steps[plan.first as usize..][..plan.steps as usize]
+    }
+
+    /// Passes over a DIE of which nothing matters where it stands.
+    #[inline]
+    pub(crate) fn skip<const BIG: bool>(
+        &self,
+        plan: &Plan,
+        cursor: &mut Cursor<'_, BIG>,
         encoding: Encoding,
-    ) -> Result<Plan, UnitError> {
-        if let Some(plan) = self.others.get(&code) {
-            return Ok(*plan);
+    ) -> Result<(), UnitError> {
+        if plan.len != VARIABLE {
+            return Ok(cursor.skip(plan.len as usize)?);
         }
-        let abbreviation = table.get(code).ok_or(UnitError::Abbreviation(code))?;
-        if abbreviation.attributes().len() > MAX_ATTRIBUTES {
-            return Err(UnitError::TooLarge("a DIE with more than 256 attributes"));
-        }
-        let plan = self.plan(abbreviation, encoding);
-        match usize::try_from(code).ok().filter(|&slot| slot < LIST_LEN) {
-            Some(slot) => {
-                if self.plans.len() <= slot {
-                    self.plans.resize(slot + 1, None);
-                }
-                self.plans[slot] = Some(plan);
-            }
-            None => {
-                self.others.insert(code, plan);
+        for &step in self.steps(plan) {
+            match step {
+                Step::Skip(len) => cursor.skip(len as usize)?,
+                Step::SkipForm(form) | Step::Read(_, form, _) => form::skip(cursor, form, encoding)?,
             }
         }
-        Ok(plan)
+        Ok(())
     }
 
-    /// How to read a DIE.
-    #[inline]
-    pub(crate) fn steps(&self, plan: Plan) -> &[Step] {
-        &self.steps[plan.first as usize..][..plan.len as usize]
-    }
-
-    /// How to pass over a DIE of which nothing matters where it stands.
-    #[inline]
-    pub(crate) fn skip_steps(&self, plan: Plan) -> &[Step] {
-        &self.steps[(plan.first + plan.len) as usize..][..plan.skip_len as usize]
-    }
-
-    fn plan(&mut self, abbreviation: &gimli::Abbreviation, encoding: Encoding) -> Plan {
-        let role = Role::of(abbreviation.tag());
-        let first = self.steps.len();
-        let specs = abbreviation.attributes();
-        self.add_steps(specs, encoding, |attr| role.wants(attr));
-        let len = self.steps.len() - first;
-        self.add_steps(specs, encoding, |_| false);
-        Plan {
-            role,
-            has_children: abbreviation.has_children(),
-            first: first as u32,
-            len: len as u32,
-            skip_len: (self.steps.len() - first - len) as u32,
-        }
-    }
-
-    fn add_steps(
-        &mut self,
-        specs: &[AttributeSpecification],
-        encoding: Encoding,
-        wants: impl Fn(Attr) -> bool,
-    ) {
-        let first = self.steps.len();
-        for spec in specs {
-            let wanted = Attr::of(spec.name()).filter(|&attr| wants(attr));
-            let step = match (wanted, fixed_len(spec, encoding)) {
-                (Some(attr), _) => Step::Read(attr, spec.form(), spec.implicit_const_value().unwrap_or(0)),
-                (None, Some(0)) => continue,
-                (None, Some(len)) => {
-                    if let Some(Step::Skip(before)) = self.steps[first..].last_mut() {
-                        *before += len;
-                        continue;
-                    }
-                    Step::Skip(len)
-                }
-                (None, None) => Step::SkipForm(spec.form()),
+    fn plan(&mut self, tag: DwTag, has_children: bool, encoding: Encoding) -> Plan {
+        let Plans { steps, attributes, .. } = self;
+        let role = Role::of(tag);
+        let first = steps.len();
+        let mut layout = Layout::begin(role, encoding);
+        let mut len = 0;
+        // Whether the last step may pass over more.
+        let mut passing = false;
+        for attribute in attributes.iter() {
+            let wanted = Attr::of(attribute.name).filter(|&attr| role.wants(attr));
+            let attribute_len = fixed_len(attribute.form, encoding);
+            len = match attribute_len {
+                Some(more) if len != VARIABLE => len + more,
+                _ => VARIABLE,
             };
-            self.steps.push(step);
+            layout = layout.and_then(|layout| {
+                layout.with(wanted, attribute.form, attribute.implicit, attribute_len)
+            });
+            if let Some(attr) = wanted {
+                steps.push(Step::Read(attr, attribute.form, attribute.implicit));
+                passing = false;
+                continue;
+            }
+            match (attribute_len, steps.last_mut()) {
+                (Some(0), _) => {}
+                (Some(more), Some(Step::Skip(before))) if passing => *before += more,
+                (Some(more), _) => {
+                    steps.push(Step::Skip(more));
+                    passing = true;
+                }
+                (None, _) => {
+                    steps.push(Step::SkipForm(attribute.form));
+                    passing = false;
+                }
+            }
         }
+        let (first, steps) = (first as u32, (steps.len() - first) as u32);
+        Plan { role, has_children, layout, len, first, steps }
     }
 }
 
 /// Length in bytes of the values of a form, where all have the same.
-fn fixed_len(spec: &AttributeSpecification, encoding: Encoding) -> Option<u32> {
+fn fixed_len(form: DwForm, encoding: Encoding) -> Option<u32> {
     let offset = match encoding.format {
         Format::Dwarf32 => 4,
         Format::Dwarf64 => 8,
     };
-    Some(match spec.form() {
+    Some(match form {
         gimli::DW_FORM_implicit_const | gimli::DW_FORM_flag_present => 0,
         gimli::DW_FORM_data1
         | gimli::DW_FORM_flag

@@ -60,6 +60,16 @@ pub(crate) struct UnitContext<'a, 'u> {
 }
 
 impl UnitContext<'_, '_> {
+    /// A reference by offset from the start of the unit, 0 standing for none, as [`Self::offset`] gives it.
+    #[inline(always)]
+    pub(crate) fn plain_offset(&self, offset: u32) -> Result<u32, UnitError> {
+        let global = (self.place.start - self.base) as u64 + u64::from(offset);
+        if global >= (self.end - self.base) as u64 {
+            return Err(UnitError::Foreign);
+        }
+        Ok(if offset == 0 { 0 } else { global as u32 })
+    }
+
     /// A reference as an offset from the start of what is converted in one piece; 0, where no DIE can be, stands for none.
     #[inline]
     pub(crate) fn offset(&self, value: Value<'_>) -> Result<u32, UnitError> {

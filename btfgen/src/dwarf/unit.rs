@@ -5,9 +5,8 @@
 //! `docs/src/explanation/dwarf-to-btf.md`.
 
 use btf::Kind;
-use btf::dedup::{LocalId, Name, Pool, Unit, head};
+use btf::dedup::{LocalId, Name, Pool, Unit, UnitTypes, head};
 use btf::kind::{INT_SIGNED, Info};
-use btf::{Ref, visit_refs};
 use gimli::Encoding;
 
 use super::convert::FastMap;
@@ -15,11 +14,13 @@ use super::cursor::Cursor;
 use super::form::{self, Value};
 use super::functions::Functions;
 use super::language::is_c;
+use super::layout::Number;
 use super::members::{Bits, Members, size_of};
 use super::mend::{is_signed, needs_type, strip};
 use super::names::{Found, Names, StringSections};
-use super::plan::{Attr, Plan, Plans, Role, Step};
+use super::plan::{Attr, Plans, Role, Step};
 use super::references::{Finder, UnitContext};
+use super::templates::{Head, Lesson, Templates};
 use super::unit_error::UnitError;
 use super::variables::{self, Variable};
 
@@ -67,8 +68,10 @@ pub(crate) enum Content {
 enum Frame {
     Transparent,
     Opaque,
-    Composite { id: LocalId, kind: Kind, name: Name, size: u32, members_from: usize },
-    Enumeration { id: LocalId, name: Name, size: u32, from: usize, negative: bool },
+    Composite { id: LocalId, kind: Kind, name: Name, size: u32, members_from: usize, lesson: Option<Lesson> },
+    Enumeration { id: LocalId, name: Name, size: u32, from: usize, negative: bool, lesson: Option<Lesson> },
+    /// A struct, union or enumeration that up to now is as expected: `next` members were.
+    Expected { id: LocalId, head: Head, template: u32, next: u32, targets_from: usize },
     Array { id: LocalId, element: u32, len: u64 },
     Prototype { id: LocalId, result: u32, params_from: usize },
     Function { index: usize },
@@ -88,7 +91,7 @@ pub(super) struct Attrs<'a> {
     external: bool,
     has_code: bool,
     bits: Bits,
-    const_value: Option<(u64, bool)>,
+    const_value: Option<Number>,
     /// Number of elements of an array's dimension.
     bound: Option<u64>,
     location: Option<Value<'a>>,
@@ -113,8 +116,12 @@ const MAX_DEPTH: usize = 1 << 16;
 pub(crate) struct Reader<'p> {
     pub(super) pool: &'p Pool,
     names: Names,
-    plans: Plans,
+    /// Where the plans of a unit are that shares its abbreviation table with no other.
+    pub(crate) plans: Plans,
     frames: Vec<Frame>,
+    templates: Templates,
+    /// DIE offsets of the types of members that were as expected, of the innermost type last.
+    targets: Vec<u32>,
     members: Members,
     enumerators: Vec<(Name, u64)>,
     /// Local ids by DIE offset, for a unit that is converted alone. Entries of earlier units remain and are told by `offsets`.
@@ -133,7 +140,7 @@ pub(crate) struct Reader<'p> {
     pub(super) int_name: Name,
     /// The name of what indexes arrays where there is no `int`: `int` again, so that the same array is the same type in all units.
     index_name: Name,
-    pub(crate) unit: Unit,
+    pub(crate) unit: Unit<'p>,
     pub(crate) functions: Functions,
     pub(crate) variables: Vec<Variable>,
     /// What could not be expressed and was replaced by something less exact.
@@ -147,6 +154,8 @@ impl<'p> Reader<'p> {
             names: Names::new(),
             plans: Plans::default(),
             frames: Vec::new(),
+            templates: Templates::default(),
+            targets: Vec::new(),
             members: Members::default(),
             enumerators: Vec::new(),
             slots: Vec::new(),
@@ -158,7 +167,7 @@ impl<'p> Reader<'p> {
             int: LocalId(0),
             int_name: pool.name(b"int"),
             index_name: pool.name(index_type),
-            unit: Unit::new(),
+            unit: Unit::new(pool),
             functions: Functions::default(),
             variables: Vec::new(),
             degraded: 0,
@@ -169,6 +178,7 @@ impl<'p> Reader<'p> {
     pub(crate) fn clear(&mut self) {
         self.unit.clear();
         self.offsets.clear();
+        self.templates.clear();
         self.members.clear();
         self.functions.clear();
         self.variables.clear();
@@ -212,19 +222,23 @@ impl<'p> Reader<'p> {
     pub(crate) fn read<const BIG: bool>(
         &mut self,
         sections: &Sections<'_>,
-        table: &gimli::Abbreviations,
+        plans: &Plans,
         place: &UnitPlace,
         (base, end): (usize, usize),
     ) -> Result<Content, UnitError> {
         if u32::try_from(end - base).is_err() {
             return Err(UnitError::TooLarge("more than 4 GiB of debug information in one piece"));
         }
-        self.plans.clear();
         self.frames.clear();
+        self.targets.clear();
         self.enumerators.clear();
         // Converted alone, a unit has a slot for each offset; in one piece with others, offsets are searched for.
         let alone = (base, end) == (place.start, place.end);
-        self.slots.resize(if alone { end - base } else { 0 }, 0);
+        if !alone {
+            self.slots.clear();
+        } else if self.slots.len() < end - base {
+            self.slots.resize(end - base, 0);
+        }
         let data = sections.info.get(..place.end).ok_or(UnitError::Truncated)?;
         let mut cursor = Cursor::<BIG>::new(data, place.entries);
         let mut context = UnitContext { sections, place, base, end, str_offsets_base: None, addr_base: None };
@@ -235,43 +249,46 @@ impl<'p> Reader<'p> {
             let offset = (cursor.position() - base) as u32;
             let code = cursor.uleb()?;
             if code == 0 {
-                if let Some(frame) = self.frames.pop() {
-                    self.finish_frame(frame)?;
-                }
+                self.close()?;
                 continue;
             }
-            let plan = self.plans.get(code, table, place.encoding)?;
+            let plan = plans.get(code)?;
+            let depth = self.frames.len();
             if !self.matters(plan.role) {
-                self.skip(&mut cursor, plan, place.encoding)?;
-                if plan.has_children {
-                    let opaque =
-                        plan.role == Role::Opaque || matches!(self.frames.last(), Some(Frame::Opaque));
-                    self.frames.push(if opaque { Frame::Opaque } else { Frame::Transparent });
+                plans.skip(plan, &mut cursor, place.encoding)?;
+                if plan.role == Role::Opaque || matches!(self.frames.last(), Some(Frame::Opaque)) {
+                    self.frames.push(Frame::Opaque);
                 }
-                continue;
+            } else if let Some(layout) = &plan.layout
+                && let Some(plain) = layout.read(&mut cursor)
+            {
+                self.plain_entry::<BIG>(offset, plan.role, plain, &context)?;
+            } else {
+                let attrs = self.attributes(&mut cursor, plans.steps(plan), plan.role, &mut context)?;
+                if plan.role == Role::Unit {
+                    if attrs.dwo_name {
+                        return Err(UnitError::Split("DW_AT_dwo_name".into()));
+                    }
+                    if !is_c(attrs.language) {
+                        return Ok(Content::OtherLanguage);
+                    }
+                }
+                self.entry::<BIG>(offset, plan.role, &attrs, &context)?;
             }
-            let attrs = self.attributes(&mut cursor, plan, &mut context)?;
-            if plan.role == Role::Unit {
-                if attrs.dwo_name {
-                    return Err(UnitError::Split("DW_AT_dwo_name".into()));
-                }
-                if !is_c(attrs.language) {
-                    return Ok(Content::OtherLanguage);
-                }
+            // Whatever its children mean something for has pushed a frame.
+            let pushed = self.frames.len() > depth;
+            if plan.has_children && !pushed {
+                self.frames.push(Frame::Transparent);
+            } else if pushed && !plan.has_children {
+                self.close()?;
             }
-            let frame = self.entry::<BIG>(offset, plan, &attrs, &context)?;
             if self.frames.len() > MAX_DEPTH {
                 return Err(UnitError::TooLarge("DIEs that are nested more than 65536 deep"));
             }
-            if plan.has_children {
-                self.frames.push(frame);
-            } else {
-                self.finish_frame(frame)?;
-            }
         }
         // A unit may end without the zero bytes that close its last DIEs.
-        while let Some(frame) = self.frames.pop() {
-            self.finish_frame(frame)?;
+        while !self.frames.is_empty() {
+            self.close()?;
         }
         Ok(Content::Types)
     }
@@ -288,32 +305,16 @@ impl<'p> Reader<'p> {
         }
     }
 
-    #[inline]
-    fn skip<const BIG: bool>(
-        &self,
-        cursor: &mut Cursor<'_, BIG>,
-        plan: Plan,
-        encoding: Encoding,
-    ) -> Result<(), UnitError> {
-        for &step in self.plans.skip_steps(plan) {
-            match step {
-                Step::Skip(len) => cursor.skip(len as usize)?,
-                Step::SkipForm(form) | Step::Read(_, form, _) => form::skip(cursor, form, encoding)?,
-            }
-        }
-        Ok(())
-    }
-
-    #[inline]
     fn attributes<'a, const BIG: bool>(
         &mut self,
         cursor: &mut Cursor<'a, BIG>,
-        plan: Plan,
+        steps: &[Step],
+        role: Role,
         context: &mut UnitContext<'a, '_>,
     ) -> Result<Attrs<'a>, UnitError> {
         let mut attrs = Attrs::default();
         let encoding = context.place.encoding;
-        for &step in self.plans.steps(plan) {
+        for &step in steps {
             let (attr, form, implicit) = match step {
                 Step::Skip(len) => {
                     cursor.skip(len as usize)?;
@@ -334,7 +335,7 @@ impl<'p> Reader<'p> {
                         return Err(UnitError::Supplementary);
                     }
                     let Found { name, identifier } = name.unwrap_or_default();
-                    attrs.name = if plan.role == Role::BaseType { name } else { identifier };
+                    attrs.name = if role == Role::BaseType { name } else { identifier };
                     self.degraded += u32::from(attrs.name != name);
                 }
                 Attr::Type => attrs.ty = context.offset(value)?,
@@ -348,23 +349,8 @@ impl<'p> Reader<'p> {
                 Attr::Declaration => attrs.declaration = unsigned(value) != Some(0),
                 Attr::External => attrs.external = unsigned(value) != Some(0),
                 Attr::LowPc => attrs.has_code = true,
-                Attr::ConstValue => {
-                    attrs.const_value = match value {
-                        Value::Unsigned(value) => Some((value, false)),
-                        Value::Signed(value) => Some((value as u64, value < 0)),
-                        _ => None,
-                    }
-                }
-                // Bounds that are no constants (of VLAs) and negative ones mean an unknown length.
-                Attr::UpperBound => {
-                    attrs.bound = attrs.bound.or(match value {
-                        // -1, as gcc writes it for an array of no elements
-                        Value::Unsigned(0xffff_ffff | u64::MAX) => Some(0),
-                        Value::Unsigned(bound) => Some(bound + 1),
-                        Value::Signed(bound) if bound >= -1 => Some((bound as u64).wrapping_add(1)),
-                        _ => None,
-                    });
-                }
+                Attr::ConstValue => attrs.const_value = number(value),
+                Attr::UpperBound => attrs.bound = attrs.bound.or(number(value).map(elements)),
                 Attr::Count => {
                     attrs.bound = match value {
                         Value::Unsigned(count) => Some(count),
@@ -389,13 +375,7 @@ impl<'p> Reader<'p> {
         let finder = Finder { slots: &self.slots, offsets: &self.offsets, aliases: &self.aliases };
         let mut incomplete = Vec::new();
         for id in (1..=self.unit.len() as u32).map(LocalId) {
-            let mut void = false;
-            visit_refs(self.unit.record_mut(id), |what, word| {
-                if what == Ref::Type {
-                    *word = finder.find(*word).0;
-                    void |= *word == 0;
-                }
-            });
+            let void = self.unit.replace_targets(id, |offset| finder.find(offset));
             if void && needs_type(self.unit.record(id)) {
                 incomplete.push(id);
             }
@@ -429,6 +409,13 @@ impl<'p> Reader<'p> {
         }
         self.functions.resolve(&mut self.unit, &finder);
         variables::resolve(&mut self.variables, &self.unit, &finder, address_size);
+    }
+
+    /// Puts the unit's types into the pool, and learns from them what to expect of the next unit.
+    pub(crate) fn intern(&mut self, keep_edges: bool) -> UnitTypes {
+        let types = self.unit.intern(keep_edges);
+        self.templates.keep(&mut self.unit);
+        types
     }
 
     /// Whether the unit has an `int`, or no need of one.
@@ -478,6 +465,24 @@ fn unsigned(value: Value<'_>) -> Option<u64> {
         Value::Unsigned(value) => Some(value),
         Value::Signed(value) => u64::try_from(value).ok(),
         _ => None,
+    }
+}
+
+fn number(value: Value<'_>) -> Option<Number> {
+    match value {
+        Value::Unsigned(bits) => Some(Number { bits, negative: false }),
+        Value::Signed(value) => Some(Number { bits: value as u64, negative: value < 0 }),
+        _ => None,
+    }
+}
+
+/// How many elements an array has up to an upper bound. Negative ones mean an unknown number, and so do bounds that are no constants (of VLAs).
+fn elements(upper_bound: Number) -> u64 {
+    match upper_bound.bits {
+        // -1, as gcc writes it for an array of no elements
+        0xffff_ffff | u64::MAX => 0,
+        _ if upper_bound.negative => 0,
+        bound => bound + 1,
     }
 }
 

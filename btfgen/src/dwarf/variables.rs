@@ -49,7 +49,7 @@ pub(crate) fn address_of<const BIG: bool>(
 }
 
 /// Turns types into local ids, and gives definitions the name, type and linkage of their declarations.
-pub(crate) fn resolve(variables: &mut [Variable], unit: &Unit, finder: &Finder<'_>, address_size: u8) {
+pub(crate) fn resolve(variables: &mut [Variable], unit: &Unit<'_>, finder: &Finder<'_>, address_size: u8) {
     for index in 0..variables.len() {
         let origin = variables[index].origin;
         let found = variables.binary_search_by_key(&origin, |variable| variable.offset);

@@ -1,0 +1,142 @@
+//! One thread's way into the pool: a copy of the records that it has met, so that it seldom asks the pool and waits for other threads.
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use super::pool::{GlobalRef, Pool, hash_words};
+use crate::kind::Info;
+
+/// Interns records for one thread.
+pub(super) struct Interner<'p> {
+    pool: &'p Pool,
+    words: Vec<u32>,
+    table: HashTable<Known>,
+    /// A record for each [`guess`], the last one met with it. Most records are found here, and their hashes are never needed.
+    recent: Vec<Known>,
+    /// The same for records of three words, which are most: the words, and the reference.
+    recent_short: Vec<([u32; 3], GlobalRef)>,
+    shapes: Vec<(Known, Option<GlobalRef>)>,
+}
+
+/// A record that others are expected to equal: see [`super::Unit::define_like`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shape(u32);
+
+/// A record met before.
+#[derive(Clone, Copy)]
+struct Known {
+    start: u32,
+    len: u32,
+    tag: u32,
+    global: GlobalRef,
+}
+
+impl Known {
+    #[inline]
+    fn words<'w>(&self, words: &'w [u32]) -> &'w [u32] {
+        &words[self.start as usize..][..self.len as usize]
+    }
+}
+
+const RECENT_BITS: u32 = 15;
+
+/// Where a record could be among the recent ones: a quick hash of its first words, which nearly always tell named types and
+/// references apart. Of other types the last words, such as the element type and length of an array, are as good.
+#[inline]
+fn guess(record: &[u32]) -> usize {
+    let [name, info, third, rest @ ..] = record else { return 0 };
+    let mut name = *name;
+    if name == 0 {
+        if let [first, .., last] = rest {
+            name ^= first.rotate_left(16) ^ last;
+        }
+        if let [.., before, _, _] = rest {
+            name = name.rotate_left(21) ^ before;
+        }
+    }
+    guess_short([name, *info, *third])
+}
+
+#[inline]
+fn guess_short([name, info, third]: [u32; 3]) -> usize {
+    let mix = (u64::from(name) << 32 | u64::from(third)) ^ u64::from(info) << 13;
+    (mix.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - RECENT_BITS)) as usize
+}
+
+impl<'p> Interner<'p> {
+    pub(super) fn new(pool: &'p Pool) -> Interner<'p> {
+        let nothing = Known { start: 0, len: 0, tag: 0, global: GlobalRef::VOID };
+        Interner {
+            pool,
+            words: Vec::new(),
+            table: HashTable::new(),
+            recent: vec![nothing; 1 << RECENT_BITS],
+            recent_short: vec![([0; 3], GlobalRef::VOID); 1 << RECENT_BITS],
+            shapes: Vec::new(),
+        }
+    }
+
+    /// The reference to this record (see [`Pool::intern`]). An empty one is void.
+    #[inline]
+    pub(super) fn intern(&mut self, record: &[u32]) -> GlobalRef {
+        let place = guess(record);
+        let known = self.recent[place];
+        if known.words(&self.words) == record {
+            return known.global;
+        }
+        self.intern_by_hash(record, place).global
+    }
+
+    /// The reference to this record, like [`Self::intern`].
+    #[inline]
+    pub(super) fn intern_short(&mut self, record: [u32; 3]) -> GlobalRef {
+        let place = guess_short(record);
+        let (known, global) = self.recent_short[place];
+        if known == record {
+            return global;
+        }
+        let global = self.intern_by_hash(&record, place).global;
+        self.recent_short[place] = (record, global);
+        global
+    }
+
+    /// Makes a record that was interned a shape.
+    pub(super) fn shape(&mut self, record: &[u32]) -> Shape {
+        let known = self.intern_by_hash(record, guess(record));
+        let symbol = record.first().and_then(|&name| GlobalRef::symbol_of(name, Info(*record.get(1)?)));
+        self.shapes.push((known, symbol));
+        Shape(self.shapes.len() as u32 - 1)
+    }
+
+    /// The record of a shape, and the reference to it.
+    #[inline]
+    pub(super) fn record_of(&self, shape: Shape) -> (&[u32], GlobalRef) {
+        let (known, _) = self.shapes[shape.0 as usize];
+        (known.words(&self.words), known.global)
+    }
+
+    /// How others refer to types of a shape, if that is by name.
+    #[inline]
+    pub(super) fn symbol_of(&self, shape: Shape) -> Option<GlobalRef> {
+        self.shapes[shape.0 as usize].1
+    }
+
+    fn intern_by_hash(&mut self, record: &[u32], place: usize) -> Known {
+        let hash = hash_words(record);
+        let tag = hash as u32;
+        let Interner { pool, words, table, recent, .. } = self;
+        let equal = |known: &Known| known.tag == tag && known.words(words) == record;
+        let known = match table.entry(hash, equal, |known| hash_words(known.words(words))) {
+            Entry::Occupied(found) => *found.get(),
+            Entry::Vacant(slot) => {
+                let global = pool.intern(record, hash);
+                let known = Known { start: words.len() as u32, len: record.len() as u32, tag, global };
+                slot.insert(known);
+                words.extend_from_slice(record);
+                known
+            }
+        };
+        recent[place] = known;
+        known
+    }
+}

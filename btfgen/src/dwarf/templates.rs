@@ -1,0 +1,182 @@
+//! Structs, unions and enums met before, by what their DIEs say.
+//!
+//! Header files repeat the same types in every unit. When a named one comes up again, its DIEs are compared with those of the last of that
+//! name and size, bytes of names and places against bytes, and only what the members' types are is kept. If all is as expected, names need
+//! not be looked up and no record is written. Nothing is taken for granted: one difference, and the type is read like any other.
+
+use btf::Kind;
+use btf::dedup::{LocalId, Shape, Unit};
+use btf::kind::Info;
+
+use super::convert::FastMap;
+use super::layout::{Number, PlainName};
+
+/// What the DIE of a member or enumerator says, but for its type: the name as it stands there, and the place in bytes or the value.
+pub(super) type Saying = (u32, u32);
+
+/// Tells names that are in DIEs from offsets.
+const INLINE: u32 = 1 << 31;
+
+/// A name as it stands in a DIE: an offset in `.debug_str`, or up to three bytes.
+#[inline]
+pub(super) fn name_key(name: PlainName<'_>) -> Option<u32> {
+    match name {
+        PlainName::Str(offset) => (offset & INLINE == 0).then_some(offset),
+        PlainName::Inline(&[a]) => Some(INLINE | u32::from(a)),
+        PlainName::Inline(&[a, b]) => Some(INLINE | u32::from_le_bytes([a, b, 0, 0])),
+        PlainName::Inline(&[a, b, c]) => Some(INLINE | u32::from_le_bytes([a, b, c, 0])),
+        PlainName::Inline([]) | PlainName::None => Some(INLINE),
+        PlainName::Inline(_) => None,
+    }
+}
+
+/// What a DIE says, if it can be compared with others.
+#[inline]
+pub(super) fn saying(name: PlainName<'_>, number: Option<Number>) -> Option<Saying> {
+    let number = match number {
+        Some(number) => {
+            u32::try_from(number.unsigned()?).ok().filter(|&number| number <= MAX_NUMBER)?
+        }
+        None => NO_NUMBER,
+    };
+    Some((name_key(name)?, number))
+}
+
+const NO_NUMBER: u32 = u32::MAX;
+/// The largest place in bytes whose bits 32 bits can count.
+const MAX_NUMBER: u32 = u32::MAX / 8;
+
+/// A type by its own DIE: kind, name and size in bytes.
+pub(super) type Head = (Kind, u32, u32);
+
+/// A type that is being read without a template, and could become one.
+#[derive(Clone, Copy)]
+pub(super) struct Lesson {
+    pub(super) head: Head,
+    /// Where what its members say begins.
+    from: usize,
+}
+
+/// What is known of the last type of a name and size.
+#[derive(Clone, Copy)]
+struct Template {
+    from: u32,
+    len: u32,
+    shape: Shape,
+}
+
+/// The types met before, and those of the unit that is being read.
+#[derive(Default)]
+pub(super) struct Templates {
+    by_head: FastMap<Head, u32>,
+    all: Vec<Template>,
+    sayings: Vec<Saying>,
+    /// What members of unfinished types say, innermost last.
+    open: Vec<Saying>,
+    /// Finished types of this unit: their sayings are from here on up to the next one's.
+    learnt: Vec<(LocalId, Head, usize)>,
+    learnt_sayings: Vec<Saying>,
+}
+
+impl Templates {
+    /// Forgets what the unit that was read last would have taught.
+    pub(super) fn clear(&mut self) {
+        self.open.clear();
+        self.learnt.clear();
+        self.learnt_sayings.clear();
+    }
+
+    /// The template for a type.
+    #[inline]
+    pub(super) fn find(&self, head: Head) -> Option<u32> {
+        self.by_head.get(&head).copied()
+    }
+
+    /// The shape of a template.
+    pub(super) fn shape(&self, template: u32) -> Shape {
+        self.all[template as usize].shape
+    }
+
+    /// Whether the next member is the expected one.
+    #[inline]
+    pub(super) fn expects(
+        &self,
+        template: u32,
+        next: u32,
+        name: PlainName<'_>,
+        number: Option<Number>,
+    ) -> bool {
+        let Template { from, len, .. } = self.all[template as usize];
+        let (known_name, known_number) = self.sayings[(from + next.min(len)) as usize];
+        let same_name = match name {
+            PlainName::Str(offset) => offset == known_name && offset & INLINE == 0,
+            name => name_key(name) == Some(known_name),
+        };
+        let same_number = match number {
+            Some(number) => number.bits == u64::from(known_number) && known_number != NO_NUMBER,
+            None => known_number == NO_NUMBER,
+        };
+        same_name & same_number & (next < len)
+    }
+
+    /// Whether a template has so many members.
+    pub(super) fn has_len(&self, template: u32, len: u32) -> bool {
+        self.all[template as usize].len == len
+    }
+
+    /// Begins to learn a type.
+    pub(super) fn begin(&self, head: Head) -> Lesson {
+        Lesson { head, from: self.open.len() }
+    }
+
+    /// Begins to learn a type whose first members were like a template's.
+    pub(super) fn begin_from(&mut self, head: Head, template: u32, len: u32) -> Lesson {
+        let lesson = self.begin(head);
+        let from = self.all[template as usize].from as usize;
+        self.open.extend_from_slice(&self.sayings[from..from + len as usize]);
+        lesson
+    }
+
+    /// Takes in what a member says; gives the lesson up if that is nothing to compare.
+    pub(super) fn learn(&mut self, lesson: &mut Option<Lesson>, saying: Option<Saying>) {
+        if let Some(begun) = lesson {
+            match saying {
+                Some(saying) => self.open.push(saying),
+                None => {
+                    self.open.truncate(begun.from);
+                    *lesson = None;
+                }
+            }
+        }
+    }
+
+    /// Ends a lesson: the type will be a template once it is interned, if its record has as many members as its DIE.
+    pub(super) fn end(&mut self, lesson: Option<Lesson>, id: LocalId, members: usize) {
+        let Some(Lesson { head, from }) = lesson else { return };
+        if self.open.len() - from == members {
+            self.learnt.push((id, head, self.learnt_sayings.len()));
+            self.learnt_sayings.extend_from_slice(&self.open[from..]);
+        }
+        self.open.truncate(from);
+    }
+
+    /// Makes the types of an interned unit templates.
+    pub(super) fn keep(&mut self, unit: &mut Unit<'_>) {
+        for (index, &(id, head, from)) in self.learnt.iter().enumerate() {
+            let to = self.learnt.get(index + 1).map_or(self.learnt_sayings.len(), |next| next.2);
+            let sayings = &self.learnt_sayings[from..to];
+            let Some(shape) = unit.shape(id) else { continue };
+            if Info(unit.shape_record(shape)[1]).vlen() as usize != sayings.len() {
+                continue; // it lost its members because one of their types is missing
+            }
+            let template =
+                Template { from: self.sayings.len() as u32, len: sayings.len() as u32, shape };
+            // One more, so that what is expected can be looked up before it is known to be there.
+            self.sayings.extend_from_slice(sayings);
+            self.sayings.push((INLINE, NO_NUMBER));
+            self.by_head.insert(head, self.all.len() as u32);
+            self.all.push(template);
+        }
+        self.clear();
+    }
+}
