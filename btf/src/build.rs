@@ -132,7 +132,7 @@ impl Builder {
     /// Adds a copy of a type of `btf`, with its strings, and `ids` telling what each type it refers to is called here.
     ///
     /// # Errors
-    /// When a string of the type is out of range in `btf`.
+    /// When a string of the type is out of range in `btf`, or longer than any name can be.
     pub fn add_copy(
         &mut self,
         btf: &Btf<'_>,
@@ -145,7 +145,7 @@ impl Builder {
         let Builder { strings, words, .. } = self;
         visit_refs(&mut words[start..], |what, word| match what {
             Ref::Type => *word = if *word == 0 { 0 } else { ids(TypeId(*word)).0 },
-            Ref::String => match btf.string(StrOffset(*word)) {
+            Ref::String => match btf.copied_string(StrOffset(*word)) {
                 Ok(string) => *word = strings.add(string).0,
                 Err(error) => failed = Some(error),
             },

@@ -103,6 +103,21 @@ pub enum Error {
     /// A split BTF of the other byte order than its base.
     #[error("split BTF and its base differ in byte order")]
     BaseEndian,
+    /// Split BTF where only self-contained BTF makes sense.
+    #[error("split BTF: {what} needs self-contained BTF; put the types it takes from its base into it first")]
+    NotSelfContained {
+        /// What was to be done with it.
+        what: &'static str,
+    },
+    /// Split BTF that was made for another base than it is used with.
+    #[error("split BTF stands on another base than the kernel's BTF it is to be merged with")]
+    OtherBase,
+    /// Self-contained BTF where only split BTF makes sense.
+    #[error("self-contained BTF: {what} needs split BTF and its base")]
+    NotSplit {
+        /// What was to be done with it.
+        what: &'static str,
+    },
     /// More than the format, or every kernel, can hold.
     #[error("too large for BTF: {what} ({value} is over the limit of {limit})")]
     TooLarge {

@@ -7,6 +7,8 @@
 //! - [`Btf`] is a borrowed view of a blob of either byte order; [`Type`] is one of its types.
 //! - [`Builder`] collects types and strings and writes a blob.
 //! - [`validate()`] checks a blob by the rules of the kernel's own checker.
+//! - [`dedup`] makes one graph of many units' types; [`split`] puts a module's on top of its kernel's, [`merge`] puts all into one.
+//! - [`Form`] rewrites BTF for readers that do not know its newer kinds.
 //! - [`compare()`] tells what two blobs do not agree on, [`describe()`] says a type in words.
 
 pub mod build;
@@ -15,9 +17,12 @@ pub mod dedup;
 mod describe;
 mod endian;
 mod error;
+mod form;
 pub mod kind;
+mod merge;
 mod read;
 mod refs;
+pub mod split;
 mod types;
 mod validate;
 
@@ -29,9 +34,12 @@ pub use compare::{Comparison, Difference, KindCounts, compare};
 pub use describe::describe;
 pub use endian::Endian;
 pub use error::{Error, Result};
+pub use form::Form;
 pub use kind::Kind;
+pub use merge::{flatten, merge};
 pub use read::{Btf, HEADER_LEN, MAGIC};
 pub use refs::{Ref, visit_refs, visit_type_refs};
+pub use split::{BaseIndex, Distilled, Split, distill};
 pub use types::{Array, Enumerator, Int, Member, Param, SectionVar, Type};
 pub use validate::{ValidateOptions, validate};
 

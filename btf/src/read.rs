@@ -21,6 +21,10 @@ pub const HEADER_LEN: usize = 24;
 /// Length in bytes of the longest header known, with the layout section's place.
 const LONG_HEADER_LEN: usize = 32;
 
+/// Longest name in bytes that is copied from one blob into another: twice what a kernel accepts (`KSYM_NAME_LEN`). Names may overlap in a blob, but
+/// not in one that we write, so without a limit a few megabytes could ask for terabytes.
+pub(crate) const MAX_COPIED_NAME: usize = 1023;
+
 /// A borrowed view of one BTF blob, alone or as a split on top of a base.
 #[derive(Clone, Debug)]
 pub struct Btf<'a> {
@@ -169,6 +173,21 @@ impl<'a> Btf<'a> {
         let tail = self.string_tail(offset)?;
         // The section ends in a zero byte (checked when it was read), so there is always one to find.
         let end = tail.find_byte(0).unwrap_or(tail.len());
+        Ok(tail[..end].as_bstr())
+    }
+
+    /// A string that is to be copied, as [`Self::string`].
+    ///
+    /// # Errors
+    /// As [`Self::string`], and [`Error::TooLarge`] for strings longer than [`MAX_COPIED_NAME`].
+    pub(crate) fn copied_string(&self, offset: StrOffset) -> Result<&'a BStr> {
+        let tail = self.string_tail(offset)?;
+        let tail = &tail[..tail.len().min(MAX_COPIED_NAME + 1)];
+        let end = tail.find_byte(0).ok_or(Error::TooLarge {
+            what: "a name, in bytes",
+            value: tail.len() as u64,
+            limit: MAX_COPIED_NAME as u64,
+        })?;
         Ok(tail[..end].as_bstr())
     }
 

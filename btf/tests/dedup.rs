@@ -1,7 +1,10 @@
 //! Deduplication: what must become one, what must not, and that the order of types does not matter.
 
+mod graphs;
+
 use btf::dedup::dedup;
-use btf::{Array, Btf, Builder, Endian, Int, Kind, Member, Param, SectionVar, TypeId};
+use btf::{Btf, Builder, Endian, Error, Int, Kind, Member, SectionVar, TypeId};
+use graphs::{order, shape, write};
 use proptest::prelude::*;
 
 fn blob(builder: &Builder) -> Vec<u8> {
@@ -135,6 +138,30 @@ fn forward_declaration_ambiguous() {
     }
 }
 
+/// Check that a struct which points to another and to its declaration is the one that points to the other twice, whichever is looked at first.
+#[test]
+fn pointers_to_declared_and_defined() {
+    let mut builder = Builder::new();
+    for declared in [false, true] {
+        let number = int(&mut builder);
+        let first = builder.next_id().0;
+        let [to_node, node, declaration] = [first + 1, first + 2, first + 3].map(TypeId);
+        let next = if declared { TypeId(first + 4) } else { to_node };
+        strukt(&mut builder, "alpha", 8, &[("node", to_node, 0)]);
+        builder.reference(Kind::Ptr, b"", node);
+        strukt(&mut builder, "node", 8, &[("next", next, 0)]);
+        builder.fwd(b"node", false);
+        builder.reference(Kind::Ptr, b"", declaration);
+        if declared {
+            // A second definition, so that the declaration stays open.
+            strukt(&mut builder, "node", 4, &[("other", number, 0)]);
+        }
+    }
+    let made = deduplicated(&blob(&builder));
+    let counts = [(Kind::Struct, "alpha"), (Kind::Struct, "node")];
+    assert_eq!(counts.map(|(kind, name)| count(&made, kind, name)), [1, 2]);
+}
+
 /// Check that an enum without enumerators is a declaration of the one with them, and of an enum64.
 #[test]
 fn enum_declarations() {
@@ -202,97 +229,6 @@ fn variables_stay() {
     assert_eq!(count(&made, Kind::DeclTag, "mark"), 3);
 }
 
-/// What a random type is.
-#[derive(Clone, Debug)]
-enum Shape {
-    Int(u8),
-    Pointer(u8),
-    Typedef(u8, u8),
-    Array(u8, u8),
-    Struct(u8, Vec<u8>),
-    Union(u8, Vec<u8>),
-    Fwd(u8),
-    Prototype(u8, Vec<u8>),
-}
-
-fn shape() -> impl Strategy<Value = Shape> {
-    let id = 0..16u8;
-    // Few names, so that many types share one.
-    let name = 0..4u8;
-    prop_oneof![
-        (0..3u8).prop_map(Shape::Int),
-        id.clone().prop_map(Shape::Pointer),
-        (name.clone(), id.clone()).prop_map(|(name, to)| Shape::Typedef(name, to)),
-        (id.clone(), 1..3u8).prop_map(|(of, len)| Shape::Array(of, len)),
-        (name.clone(), prop::collection::vec(id.clone(), 0..4))
-            .prop_map(|(name, to)| Shape::Struct(name, to)),
-        (name.clone(), prop::collection::vec(id.clone(), 0..4)).prop_map(|(name, to)| Shape::Union(name, to)),
-        name.prop_map(Shape::Fwd),
-        (id.clone(), prop::collection::vec(id, 0..3)).prop_map(|(to, params)| Shape::Prototype(to, params)),
-    ]
-}
-
-/// Writes random types as one unit. Structs and unions refer to any type of the unit, before and after them; others only to structs,
-/// unions and earlier types, for in C every cycle goes through a struct or union.
-fn write(shapes: &[Shape], order: &[usize], builder: &mut Builder) {
-    let first = builder.next_id().0;
-    // Each type is followed by a pointer to it, which all others refer to.
-    let place = |index: usize| order.iter().position(|&at| at == index).unwrap() as u32 * 2 + first;
-    let composite = |at: usize| matches!(shapes[at], Shape::Struct(..) | Shape::Union(..));
-    let pointer_to = |from: usize, reference: u8| {
-        let to = usize::from(reference) % shapes.len();
-        let to = if composite(from) || composite(to) || to < from { Some(to) } else { to.checked_rem(from) };
-        to.map_or(TypeId::VOID, |to| TypeId(place(to) + 1))
-    };
-    let name = |prefix: &str, name: u8| format!("{prefix}{name}");
-    for &index in order {
-        match &shapes[index] {
-            Shape::Int(which) => {
-                let bits = [8, 32, 64][usize::from(*which)];
-                let encoding = Int { encoding: 0, bit_offset: 0, bits };
-                builder.int(name("int", *which).as_bytes(), u32::from(bits) / 8, encoding);
-            }
-            Shape::Pointer(to) => {
-                builder.reference(Kind::Const, b"", pointer_to(index, *to));
-            }
-            Shape::Typedef(called, to) => {
-                builder.reference(Kind::Typedef, name("t", *called).as_bytes(), pointer_to(index, *to));
-            }
-            Shape::Array(of, len) => {
-                let element = pointer_to(index, *of);
-                builder.array(Array { element, index: element, len: (*len).into() });
-            }
-            Shape::Struct(called, to) | Shape::Union(called, to) => {
-                let kind =
-                    if matches!(shapes[index], Shape::Struct(..)) { Kind::Struct } else { Kind::Union };
-                let members: Vec<Member> = to
-                    .iter()
-                    .enumerate()
-                    .map(|(at, &to)| Member {
-                        name: builder.string(format!("m{at}").as_bytes()),
-                        ty: pointer_to(index, to),
-                        bit_offset: if kind == Kind::Struct { at as u32 * 64 } else { 0 },
-                        bit_width: 0,
-                    })
-                    .collect();
-                builder.composite(kind, name("s", *called).as_bytes(), 64, &members).unwrap();
-            }
-            Shape::Fwd(called) => {
-                builder.fwd(name("s", *called).as_bytes(), false);
-            }
-            Shape::Prototype(to, params) => {
-                let params: Vec<Param> = params
-                    .iter()
-                    .map(|&to| Param { name: builder.string(b"p"), ty: pointer_to(index, to) })
-                    .collect();
-                builder.func_proto(pointer_to(index, *to), &params).unwrap();
-            }
-        }
-        let target = TypeId(builder.next_id().0 - 1);
-        builder.reference(Kind::Ptr, b"", target);
-    }
-}
-
 fn deduplicated_unchecked(builder: &Builder) -> Vec<u8> {
     blob(&dedup(&Btf::parse(&blob(builder)).unwrap()).unwrap())
 }
@@ -309,6 +245,32 @@ fn said(data: &[u8]) -> (u32, Vec<String>) {
     (btf.type_count(), lines)
 }
 
+/// Check what is refused: references to nothing, split BTF.
+#[test]
+fn refused() {
+    let mut builder = Builder::new();
+    builder.var(b"v", TypeId(9), 0);
+    let data = blob(&builder);
+    let btf = Btf::parse(&data).unwrap();
+    assert_eq!(dedup(&btf).unwrap_err(), Error::NoSuchType { id: TypeId(9), count: 2 });
+    let split = blob(&Builder::split(&btf));
+    let error = dedup(&Btf::parse_split(&split, &btf).unwrap()).unwrap_err();
+    assert!(matches!(error, Error::NotSelfContained { .. }));
+}
+
+/// Check that a tag stays on its variable also where it comes first.
+#[test]
+fn tag_before_variable() {
+    let mut builder = Builder::new();
+    builder.decl_tag(b"mark", TypeId(2), -1);
+    builder.var(b"v", TypeId(3), 0);
+    int(&mut builder);
+    let made = deduplicated(&blob(&builder));
+    let btf = Btf::parse(&made).unwrap();
+    let tag = btf.types().flatten().find(|ty| ty.kind() == Kind::DeclTag).unwrap();
+    assert_eq!(btf.ty(tag.target().unwrap()).unwrap().kind(), Kind::Var);
+}
+
 proptest! {
     /// Check on random graphs, cyclic ones included, that deduplicating twice changes nothing more, that a unit given twice becomes
     /// one, and that the order of its types does not matter.
@@ -318,12 +280,7 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let straight: Vec<usize> = (0..shapes.len()).collect();
-        let mut shuffled = straight.clone();
-        let mut random = seed | 1;
-        for at in (1..shuffled.len()).rev() {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            shuffled.swap(at, (random >> 33) as usize % (at + 1));
-        }
+        let shuffled = order(shapes.len(), seed);
         let mut once = Builder::new();
         write(&shapes, &straight, &mut once);
         let once = deduplicated_unchecked(&once);

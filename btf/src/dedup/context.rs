@@ -347,7 +347,7 @@ impl Union {
     /// Unites `group` with `other`, and the composites they reach, if one mapping makes them equal.
     fn unite_if_equivalent(&mut self, groups: &[Group], composite: &[bool], group: u32, other: u32) -> bool {
         let mut mapping: FastMap<u32, u32> = FastMap::default();
-        // Two groups of one side are two types, even where the other side cannot tell them apart.
+        // Two composites of one side are two types, even where the other side cannot tell them apart.
         let mut mapped_from: FastMap<u32, u32> = FastMap::default();
         let mut work = vec![(group, other)];
         while let Some((left, right)) = work.pop() {
@@ -363,7 +363,8 @@ impl Union {
                 Some(_) => return false,
                 None => mapping.insert(left, right),
             };
-            if *mapped_from.entry(right).or_insert(left) != left {
+            // Of other types it is natural: pointers to a struct and to its declaration are both pointers to the struct.
+            if composite[left as usize] && *mapped_from.entry(right).or_insert(left) != left {
                 return false;
             }
             let (left, right) = (&groups[left as usize], &groups[right as usize]);

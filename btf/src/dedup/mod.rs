@@ -16,7 +16,7 @@
 mod context;
 mod emit;
 mod interner;
-mod partition;
+pub(crate) mod partition;
 mod pool;
 mod symbols;
 mod unit;
@@ -28,7 +28,7 @@ pub use pool::{Name, Pool};
 pub use unit::{Handle, Identity, LocalId, Unit, UnitTypes, head};
 
 use crate::build::Builder;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kind::Kind;
 use crate::read::Btf;
 use crate::refs::{Ref, visit_refs};
@@ -124,45 +124,51 @@ impl Pool {
 /// Deduplicates the types of one BTF blob, such as the concatenation of many.
 ///
 /// # Errors
-/// When a type or string cannot be read.
+/// When a type or string cannot be read, [`Error::NoSuchType`] for a reference to a type that is not there, and [`Error::NotSelfContained`] for
+/// split BTF.
 pub fn dedup(btf: &Btf<'_>) -> Result<Builder> {
+    if btf.base().is_some() {
+        return Err(Error::NotSelfContained { what: "deduplication" });
+    }
+    let count = btf.type_count();
     let mut pool = Pool::new();
     let mut unit = Unit::new(&pool);
     let mut declarations = Vec::new();
     // Where each VAR and DATASEC stands among the declarations; functions and types are merged by the pool.
     let mut kept: HashMap<TypeId, u32, foldhash::fast::FixedState> = HashMap::default();
+    let is_variable = |id: TypeId| btf.ty(id).is_ok_and(|ty| matches!(ty.kind(), Kind::Var | Kind::Datasec));
     for ty in btf.types() {
         let ty = ty?;
-        let on_kept = ty.target().and_then(|target| kept.get(&target).copied());
+        let mut words: Vec<u32> = ty.words().collect();
+        let mut failed = Ok(());
+        visit_refs(&mut words, |what, word| match what {
+            Ref::String => match btf.copied_string(StrOffset(*word)) {
+                Ok(string) => *word = pool.name(string).word(),
+                Err(error) => failed = Err(error),
+            },
+            Ref::Type if *word >= count => failed = Err(Error::NoSuchType { id: TypeId(*word), count }),
+            Ref::Type => {}
+        });
+        failed?;
         let keep = match ty.kind() {
             Kind::Var | Kind::Datasec => true,
-            Kind::DeclTag => on_kept.is_some(),
+            Kind::DeclTag => ty.target().is_some_and(is_variable),
             _ => false,
         };
-        if !keep {
-            let mut words: Vec<u32> = ty.words().collect();
-            let mut failed = Ok(());
-            visit_refs(&mut words, |what, word| {
-                if what == Ref::String {
-                    match btf.string(StrOffset(*word)) {
-                        Ok(string) => *word = pool.name(string).word(),
-                        Err(error) => failed = Err(error),
-                    }
-                }
-            });
-            failed?;
+        if keep {
+            // Keeps local ids equal to the blob's.
+            unit.reserve();
+            kept.insert(ty.id(), declarations.len() as u32);
+            declarations.push(ty);
+        } else {
             unit.push([words[0], words[1], words[2]], &words[3..]);
-            continue;
         }
-        // Keeps local ids equal to the blob's.
-        unit.reserve();
-        kept.insert(ty.id(), declarations.len() as u32);
-        declarations.push((ty, on_kept));
     }
     let types = unit.intern(true);
     let declarations = declarations
         .into_iter()
-        .map(|(ty, on)| {
+        .map(|ty| {
+            let on = ty.target().and_then(|target| kept.get(&target).copied());
             let kind = match ty.kind() {
                 Kind::Datasec => {
                     let vars = ty
@@ -177,7 +183,7 @@ pub fn dedup(btf: &Btf<'_>) -> Result<Builder> {
                 _ => DeclarationKind::Var { linkage: ty.linkage().unwrap_or(0) },
             };
             let target = ty.target().filter(|_| on.is_none()).map_or(LocalId(0), |target| LocalId(target.0));
-            let name = pool.name(btf.name(&ty)?);
+            let name = pool.name(btf.copied_string(ty.name_offset())?);
             Ok(Declaration { unit: 0, name, ty: unit.handle(target, true), kind })
         })
         .collect::<Result<Vec<_>>>()?;

@@ -9,7 +9,7 @@ type FastMap<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 
 /// The coarsest partition that is finer than `initial` and in which nodes of a class have edges to the same classes, in order. An edge to
 /// what is no node leads nowhere else. Classes are numbered by their first node.
-pub(super) fn refine<'t>(initial: &[u32], targets: impl Fn(u32) -> &'t [u32]) -> Vec<u32> {
+pub(crate) fn refine<'t>(initial: &[u32], targets: impl Fn(u32) -> &'t [u32]) -> Vec<u32> {
     let count = initial.len();
     let nodes = 0..count as u32;
     let mut users: Vec<Vec<u32>> = vec![Vec::new(); count];

@@ -16,6 +16,7 @@ struct LoadAttr {
 }
 
 /// Whether the running kernel accepts this blob.
+#[allow(dead_code)] // not by every test
 pub(crate) fn kernel_accepts(blob: &[u8]) -> bool {
     load(blob, &mut []).is_ok()
 }
