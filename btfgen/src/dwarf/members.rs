@@ -119,13 +119,14 @@ impl Members {
         self.open.len()
     }
 
-    pub(crate) fn push(&mut self, member: Member, union: bool) {
+    /// Takes in a member, unless it is a static one, which is no part of the struct. Answers whether it did.
+    pub(crate) fn push(&mut self, member: Member, union: bool) -> bool {
         let Member { name, ty, size, bits } = member;
         let bytes = match bits.location {
             Some(Location::Bytes(bytes)) => Some(bytes),
             Some(Location::Unknown) => None,
             None if union || bits.data_bit_offset.is_some() => Some(0),
-            None => return, // a static member
+            None => return false,
         };
         let width = bits.size.map_or(0, |width| width.min(u64::from(u32::MAX)) as u32);
         // An unknown place is beyond any that can be written, so that the struct is seen to be inexpressible.
@@ -136,6 +137,7 @@ impl Members {
             _ => (base, None),
         };
         self.open.push(Placed { name, ty, bit_offset, width, old });
+        true
     }
 
     /// Writes the record of a struct or union from the members pushed since `from`.

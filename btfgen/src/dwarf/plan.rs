@@ -32,6 +32,8 @@ pub(crate) enum Role {
     Member,
     Subprogram,
     Variable,
+    /// A tag: clang's stand below what they are on, gcc's are referred to.
+    Annotation,
     /// `DW_TAG_unspecified_type`: void.
     Unspecified,
     /// Of this DIE only the children matter.
@@ -75,6 +77,7 @@ impl Role {
             | gimli::DW_TAG_type_unit
             | gimli::DW_TAG_skeleton_unit => Role::Unit,
             gimli::DW_TAG_namespace | gimli::DW_TAG_module => Role::Opaque,
+            DW_TAG_LLVM_ANNOTATION | DW_TAG_GNU_ANNOTATION => Role::Annotation,
             _ => Role::Transparent,
         }
     }
@@ -99,16 +102,32 @@ pub(crate) enum Attr {
     /// `DW_AT_abstract_origin` or `DW_AT_specification`.
     Origin,
     Location,
+    /// `DW_AT_const_value` of a tag.
+    Text,
+    /// `DW_AT_GNU_annotation`: the tags of gcc.
+    Annotation,
     LowPc,
+    Ranges,
+    Inline,
+    CallingConvention,
+    Artificial,
     Signature,
     Language,
+    Producer,
     StrOffsetsBase,
     AddrBase,
+    LocListsBase,
+    RngListsBase,
     DwoName,
 }
 
+// What gimli has no names for.
+const DW_TAG_LLVM_ANNOTATION: DwTag = DwTag(0x6000);
+const DW_TAG_GNU_ANNOTATION: DwTag = DwTag(0x6001);
+const DW_AT_GNU_ANNOTATION: DwAt = DwAt(0x2139);
+
 impl Attr {
-    fn of(name: DwAt) -> Option<Attr> {
+    fn of(name: DwAt, role: Role) -> Option<Attr> {
         Some(match name {
             gimli::DW_AT_name => Attr::Name,
             gimli::DW_AT_type => Attr::Type,
@@ -120,16 +139,25 @@ impl Attr {
             gimli::DW_AT_encoding => Attr::Encoding,
             gimli::DW_AT_declaration => Attr::Declaration,
             gimli::DW_AT_external => Attr::External,
+            gimli::DW_AT_const_value if role == Role::Annotation => Attr::Text,
             gimli::DW_AT_const_value => Attr::ConstValue,
             gimli::DW_AT_upper_bound => Attr::UpperBound,
             gimli::DW_AT_count => Attr::Count,
             gimli::DW_AT_abstract_origin | gimli::DW_AT_specification => Attr::Origin,
             gimli::DW_AT_location => Attr::Location,
-            gimli::DW_AT_low_pc | gimli::DW_AT_ranges => Attr::LowPc,
+            gimli::DW_AT_low_pc => Attr::LowPc,
+            gimli::DW_AT_ranges => Attr::Ranges,
+            gimli::DW_AT_inline => Attr::Inline,
+            gimli::DW_AT_calling_convention => Attr::CallingConvention,
+            gimli::DW_AT_artificial => Attr::Artificial,
+            DW_AT_GNU_ANNOTATION => Attr::Annotation,
             gimli::DW_AT_signature => Attr::Signature,
             gimli::DW_AT_language => Attr::Language,
+            gimli::DW_AT_producer => Attr::Producer,
             gimli::DW_AT_str_offsets_base => Attr::StrOffsetsBase,
             gimli::DW_AT_addr_base => Attr::AddrBase,
+            gimli::DW_AT_loclists_base => Attr::LocListsBase,
+            gimli::DW_AT_rnglists_base => Attr::RngListsBase,
             gimli::DW_AT_dwo_name | gimli::DW_AT_GNU_dwo_name => Attr::DwoName,
             _ => return None,
         })
@@ -142,19 +170,20 @@ impl Role {
         use Attr::*;
         match self {
             Role::BaseType => matches!(attr, Name | ByteSize | Encoding),
-            Role::Pointer | Role::Const | Role::Volatile | Role::Restrict | Role::Atomic => {
+            Role::Pointer => matches!(attr, Type | Annotation),
+            Role::Const | Role::Volatile | Role::Restrict | Role::Atomic => {
                 matches!(attr, Type)
             }
-            Role::Typedef => matches!(attr, Name | Type),
+            Role::Typedef => matches!(attr, Name | Type | Annotation),
             Role::Struct | Role::Union => {
-                matches!(attr, Name | ByteSize | Declaration | Signature)
+                matches!(attr, Name | ByteSize | Declaration | Signature | Annotation)
             }
             Role::Enumeration => matches!(attr, Name | ByteSize | Type | Signature),
             Role::Enumerator => matches!(attr, Name | ConstValue),
             Role::Array => matches!(attr, Type),
             Role::Subrange => matches!(attr, UpperBound | Count),
             Role::SubroutineType => matches!(attr, Type),
-            Role::Parameter => matches!(attr, Name | Type | Origin),
+            Role::Parameter => matches!(attr, Name | Type | Origin | Location | Annotation),
             Role::Member => matches!(
                 attr,
                 Name | Type
@@ -165,16 +194,35 @@ impl Role {
                     | MemberLocation
                     | External
                     | Declaration
+                    | Annotation
             ),
-            Role::Subprogram => {
-                matches!(attr, Name | Type | Declaration | External | Origin | LowPc)
-            }
-            Role::Variable => {
-                matches!(attr, Name | Type | Declaration | External | Origin | Location)
-            }
-            Role::Unit => {
-                matches!(attr, Language | StrOffsetsBase | AddrBase | DwoName)
-            }
+            Role::Subprogram => matches!(
+                attr,
+                Name | Type
+                    | Declaration
+                    | Origin
+                    | LowPc
+                    | Ranges
+                    | Inline
+                    | CallingConvention
+                    | Annotation
+            ),
+            Role::Variable => matches!(
+                attr,
+                Name | Type | Declaration | External | Origin | Location | Artificial | Annotation
+            ),
+            Role::Annotation => matches!(attr, Name | Text | Annotation),
+            Role::Unit => matches!(
+                attr,
+                Language
+                    | Producer
+                    | LowPc
+                    | StrOffsetsBase
+                    | AddrBase
+                    | LocListsBase
+                    | RngListsBase
+                    | DwoName
+            ),
             Role::UnspecifiedParameters | Role::Unspecified | Role::Transparent | Role::Opaque => false,
         }
     }
@@ -285,9 +333,9 @@ impl Plans {
         let role = Role::of(abbreviation.tag());
         let first = self.steps.len();
         let specs = abbreviation.attributes();
-        self.add_steps(specs, encoding, |attr| role.wants(attr));
+        self.add_steps(specs, encoding, |name| Attr::of(name, role).filter(|&attr| role.wants(attr)));
         let len = self.steps.len() - first;
-        self.add_steps(specs, encoding, |_| false);
+        self.add_steps(specs, encoding, |_| None);
         Plan {
             role,
             has_children: abbreviation.has_children(),
@@ -301,12 +349,11 @@ impl Plans {
         &mut self,
         specs: &[AttributeSpecification],
         encoding: Encoding,
-        wants: impl Fn(Attr) -> bool,
+        wanted: impl Fn(DwAt) -> Option<Attr>,
     ) {
         let first = self.steps.len();
         for spec in specs {
-            let wanted = Attr::of(spec.name()).filter(|&attr| wants(attr));
-            let step = match (wanted, fixed_len(spec, encoding)) {
+            let step = match (wanted(spec.name()), fixed_len(spec, encoding)) {
                 (Some(attr), _) => Step::Read(attr, spec.form(), spec.implicit_const_value().unwrap_or(0)),
                 (None, Some(0)) => continue,
                 (None, Some(len)) => {

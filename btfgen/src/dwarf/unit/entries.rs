@@ -4,10 +4,12 @@ use btf::Kind;
 use btf::dedup::{Name, head};
 
 use super::{Attrs, Frame, Reader, vlen};
-use crate::dwarf::functions::Function;
+use crate::dwarf::functions::{Function, Param};
+use crate::dwarf::locations::{Place, place_at_entry};
 use crate::dwarf::members::Member;
 use crate::dwarf::plan::{Plan, Role};
 use crate::dwarf::references::UnitContext;
+use crate::dwarf::tags::Carrier;
 use crate::dwarf::unit_error::UnitError;
 use crate::dwarf::variables::{Variable, address_of};
 
@@ -18,11 +20,12 @@ impl Reader<'_> {
         offset: u32,
         plan: Plan,
         attrs: &Attrs<'_>,
-        context: &UnitContext<'_, '_>,
+        context: &mut UnitContext<'_, '_>,
     ) -> Result<Frame, UnitError> {
         let reference = |reader: &mut Self, kind: Kind, name: Name, ty: u32| {
             let id = reader.reserve(offset);
             reader.unit.define(id, head(name, kind, 0, false, ty), &[]);
+            id
         };
         if attrs.signature != 0 {
             self.aliases.push((offset, attrs.signature));
@@ -30,11 +33,13 @@ impl Reader<'_> {
         }
         match plan.role {
             Role::Member => {
-                if let Some(Frame::Composite { kind, .. }) = self.frames.last() {
-                    let union = *kind == Kind::Union;
+                if let Some(&Frame::Composite { id, kind, members_from, .. }) = self.frames.last() {
                     let member =
                         Member { name: attrs.name, ty: attrs.ty, size: attrs.byte_size, bits: attrs.bits };
-                    self.members.push(member, union);
+                    if self.members.push(member, kind == Kind::Union) {
+                        let index = (self.members.len() - members_from - 1) as u32;
+                        return Ok(self.tagged(Carrier::Type(id, Some(index)), attrs));
+                    }
                 }
             }
             Role::Enumerator => {
@@ -45,19 +50,58 @@ impl Reader<'_> {
                     self.enumerators.push((attrs.name, value));
                 }
             }
-            Role::Parameter => self.functions.param(attrs.name, attrs.ty),
+            Role::Parameter => {
+                let place = match attrs.location.filter(|_| self.convention.needs_places()) {
+                    Some(location) => {
+                        let (lists, encoding) = (&context.sections.lists, context.place.encoding);
+                        place_at_entry::<BIG>(location, lists, encoding, &mut context.lists_budget)
+                    }
+                    None => Place::default(),
+                };
+                self.functions.param(Param {
+                    offset,
+                    name: attrs.name,
+                    ty: attrs.ty,
+                    origin: attrs.origin,
+                    has_location: attrs.location.is_some(),
+                    place,
+                    ellipsis: false,
+                });
+                if let Some(&Frame::Function { index }) = self.frames.last() {
+                    let position = self.functions.last_position(index) as u32;
+                    return Ok(self.tagged(Carrier::Function(index, Some(position)), attrs));
+                }
+            }
             Role::UnspecifiedParameters => self.functions.ellipsis(),
             Role::Subrange => {
                 if let Some(Frame::Array { len, .. }) = self.frames.last_mut() {
                     *len = len.saturating_mul(attrs.bound.unwrap_or(0));
                 }
             }
-            Role::Pointer => reference(self, Kind::Ptr, Name::EMPTY, attrs.ty),
-            Role::Const => reference(self, Kind::Const, Name::EMPTY, attrs.ty),
-            Role::Volatile => reference(self, Kind::Volatile, Name::EMPTY, attrs.ty),
-            Role::Restrict => reference(self, Kind::Restrict, Name::EMPTY, attrs.ty),
+            Role::Pointer => {
+                let id = reference(self, Kind::Ptr, Name::EMPTY, attrs.ty);
+                return Ok(self.tagged(Carrier::Type(id, None), attrs));
+            }
             Role::Typedef => {
-                reference(self, Kind::Typedef, attrs.name, attrs.ty);
+                let id = reference(self, Kind::Typedef, attrs.name, attrs.ty);
+                return Ok(self.tagged(Carrier::Type(id, None), attrs));
+            }
+            Role::Const | Role::Volatile | Role::Restrict => {
+                let kind = match plan.role {
+                    Role::Const => Kind::Const,
+                    Role::Volatile => Kind::Volatile,
+                    _ => Kind::Restrict,
+                };
+                reference(self, kind, Name::EMPTY, attrs.ty);
+            }
+            Role::Annotation => {
+                let below = match self.frames.last() {
+                    Some(&Frame::Composite { id, .. }) => Some(Carrier::Type(id, None)),
+                    Some(&Frame::Function { index }) => Some(Carrier::Function(index, None)),
+                    Some(&Frame::Tagged(carrier)) => Some(carrier),
+                    _ => None,
+                };
+                self.tags.push(offset, attrs.name, attrs.text, attrs.annotation, below);
             }
             // Neither has a record of its own: a reference to one is a reference to what it stands for.
             Role::Atomic => self.aliases.push((offset, attrs.ty)),
@@ -74,6 +118,7 @@ impl Reader<'_> {
                 // An unnamed declaration has no BTF of its own; an empty struct says as much.
                 let size = self.size32(attrs.byte_size.unwrap_or(0));
                 let members_from = self.members.len();
+                self.tags.refer(Carrier::Type(id, None), attrs.annotation);
                 return Ok(Frame::Composite { id, kind, name: attrs.name, size, members_from });
             }
             Role::Enumeration => {
@@ -96,15 +141,21 @@ impl Reader<'_> {
                 return Ok(Frame::Prototype { id, result: attrs.ty, params_from });
             }
             Role::Subprogram => {
+                let mut code = std::mem::take(&mut self.code);
+                code.clang = context.is_clang;
+                if code.address.is_none() {
+                    code.address = context.first_address::<BIG>(code.ranges);
+                }
                 let index = self.functions.begin(Function {
                     offset,
                     name: attrs.name,
                     result: attrs.ty,
                     origin: attrs.origin,
                     declaration: attrs.declaration,
-                    has_code: attrs.has_code,
+                    code,
                     ..Function::default()
                 });
+                self.tags.refer(Carrier::Function(index, None), attrs.annotation);
                 return Ok(Frame::Function { index });
             }
             Role::Variable => {
@@ -117,12 +168,20 @@ impl Reader<'_> {
                     origin: attrs.origin,
                     external: attrs.external,
                     size: 0,
-                    address: address.filter(|_| !attrs.declaration),
+                    address: address.filter(|_| !attrs.declaration && !attrs.artificial),
                 });
+                return Ok(self.tagged(Carrier::Variable(self.variables.len() - 1), attrs));
             }
             Role::Opaque | Role::Transparent | Role::Unit => {}
         }
         Ok(Frame::Transparent)
+    }
+
+    /// Notes gcc's tags on something, and that clang's may stand below it.
+    #[inline]
+    fn tagged(&mut self, carrier: Carrier, attrs: &Attrs<'_>) -> Frame {
+        self.tags.refer(carrier, attrs.annotation);
+        Frame::Tagged(carrier)
     }
 
     /// Whether parameters belong to what is being read.
@@ -132,7 +191,7 @@ impl Reader<'_> {
 
     pub(super) fn finish_frame(&mut self, frame: Frame) -> Result<(), UnitError> {
         match frame {
-            Frame::Transparent | Frame::Opaque => {}
+            Frame::Transparent | Frame::Opaque | Frame::Tagged(_) => {}
             Frame::Composite { id, kind, name, size, members_from } => {
                 self.members.define(
                     &mut self.unit,
