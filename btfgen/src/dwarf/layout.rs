@@ -82,6 +82,7 @@ impl Layout {
             Role::Enumerator => Some(Attr::ConstValue),
             Role::Subrange => Some(Attr::UpperBound),
             Role::BaseType
+            | Role::Annotation
             | Role::Subprogram
             | Role::Variable
             | Role::Transparent
@@ -189,11 +190,8 @@ impl<'a> Plain<'a> {
     pub(crate) fn number(&self, big: bool) -> Option<Number> {
         let bytes = self.load::<8>(self.layout.number);
         let Layout { has_number, number_shift, number_mask, constant, .. } = *self.layout;
-        let word = if big {
-            u64::from_be_bytes(bytes) >> (number_shift & 63)
-        } else {
-            u64::from_le_bytes(bytes)
-        };
+        let word =
+            if big { u64::from_be_bytes(bytes) >> (number_shift & 63) } else { u64::from_le_bytes(bytes) };
         let bits = word & number_mask | constant;
         has_number.then_some(Number { bits, negative: (constant as i64) < 0 })
     }
@@ -235,7 +233,8 @@ mod tests {
             (Some(Attr::Type), gimli::DW_FORM_ref4, 4),
             (Some(Attr::MemberLocation), gimli::DW_FORM_data2, 2),
         ];
-        let long = member(&[&[(Some(Attr::Name), gimli::DW_FORM_strp, 4)], rest.as_slice()].concat()).unwrap();
+        let long =
+            member(&[&[(Some(Attr::Name), gimli::DW_FORM_strp, 4)], rest.as_slice()].concat()).unwrap();
         let mut bytes = [99; 60];
         bytes[..11].copy_from_slice(&[9, 0, 0, 0, 77, 5, 1, 0, 0, 0x34, 0x12]);
         let mut cursor = Cursor::<false>::new(&bytes, 0);
@@ -247,7 +246,8 @@ mod tests {
         assert!(long.read(&mut Cursor::<false>::new(&bytes[..39], 0)).is_none());
 
         let short =
-            member(&[&[(Some(Attr::Name), gimli::DW_FORM_string, u32::MAX)], rest.as_slice()].concat()).unwrap();
+            member(&[&[(Some(Attr::Name), gimli::DW_FORM_string, u32::MAX)], rest.as_slice()].concat())
+                .unwrap();
         bytes[..10].copy_from_slice(&[b'a', b'b', 0, 77, 0, 0, 1, 5, 0x12, 0x34]);
         let mut cursor = Cursor::<true>::new(&bytes, 0);
         let plain = short.read(&mut cursor).unwrap();

@@ -35,6 +35,8 @@ pub(crate) enum Role {
     Member,
     Subprogram,
     Variable,
+    /// A tag: clang's stand below what they are on, gcc's are referred to.
+    Annotation,
     /// `DW_TAG_unspecified_type`: void.
     Unspecified,
     /// Of this DIE only the children matter.
@@ -78,6 +80,7 @@ impl Role {
             | gimli::DW_TAG_type_unit
             | gimli::DW_TAG_skeleton_unit => Role::Unit,
             gimli::DW_TAG_namespace | gimli::DW_TAG_module => Role::Opaque,
+            DW_TAG_LLVM_ANNOTATION | DW_TAG_GNU_ANNOTATION => Role::Annotation,
             _ => Role::Transparent,
         }
     }
@@ -102,16 +105,32 @@ pub(crate) enum Attr {
     /// `DW_AT_abstract_origin` or `DW_AT_specification`.
     Origin,
     Location,
+    /// `DW_AT_const_value` of a tag.
+    Text,
+    /// `DW_AT_GNU_annotation`: the tags of gcc.
+    Annotation,
     LowPc,
+    Ranges,
+    Inline,
+    CallingConvention,
+    Artificial,
     Signature,
     Language,
+    Producer,
     StrOffsetsBase,
     AddrBase,
+    LocListsBase,
+    RngListsBase,
     DwoName,
 }
 
+// What gimli has no names for.
+const DW_TAG_LLVM_ANNOTATION: DwTag = DwTag(0x6000);
+const DW_TAG_GNU_ANNOTATION: DwTag = DwTag(0x6001);
+const DW_AT_GNU_ANNOTATION: DwAt = DwAt(0x2139);
+
 impl Attr {
-    fn of(name: DwAt) -> Option<Attr> {
+    fn of(name: DwAt, role: Role) -> Option<Attr> {
         Some(match name {
             gimli::DW_AT_name => Attr::Name,
             gimli::DW_AT_type => Attr::Type,
@@ -123,16 +142,25 @@ impl Attr {
             gimli::DW_AT_encoding => Attr::Encoding,
             gimli::DW_AT_declaration => Attr::Declaration,
             gimli::DW_AT_external => Attr::External,
+            gimli::DW_AT_const_value if role == Role::Annotation => Attr::Text,
             gimli::DW_AT_const_value => Attr::ConstValue,
             gimli::DW_AT_upper_bound => Attr::UpperBound,
             gimli::DW_AT_count => Attr::Count,
             gimli::DW_AT_abstract_origin | gimli::DW_AT_specification => Attr::Origin,
             gimli::DW_AT_location => Attr::Location,
-            gimli::DW_AT_low_pc | gimli::DW_AT_ranges => Attr::LowPc,
+            gimli::DW_AT_low_pc => Attr::LowPc,
+            gimli::DW_AT_ranges => Attr::Ranges,
+            gimli::DW_AT_inline => Attr::Inline,
+            gimli::DW_AT_calling_convention => Attr::CallingConvention,
+            gimli::DW_AT_artificial => Attr::Artificial,
+            DW_AT_GNU_ANNOTATION => Attr::Annotation,
             gimli::DW_AT_signature => Attr::Signature,
             gimli::DW_AT_language => Attr::Language,
+            gimli::DW_AT_producer => Attr::Producer,
             gimli::DW_AT_str_offsets_base => Attr::StrOffsetsBase,
             gimli::DW_AT_addr_base => Attr::AddrBase,
+            gimli::DW_AT_loclists_base => Attr::LocListsBase,
+            gimli::DW_AT_rnglists_base => Attr::RngListsBase,
             gimli::DW_AT_dwo_name | gimli::DW_AT_GNU_dwo_name => Attr::DwoName,
             _ => return None,
         })
@@ -140,24 +168,30 @@ impl Attr {
 }
 
 impl Role {
+    /// Whether its children are nothing but tags.
+    fn is_tagged_below(self) -> bool {
+        matches!(self, Role::Pointer | Role::Typedef | Role::Member | Role::Parameter)
+    }
+
     /// Whether an attribute matters on a DIE of this role.
     fn wants(self, attr: Attr) -> bool {
         use Attr::*;
         match self {
             Role::BaseType => matches!(attr, Name | ByteSize | Encoding),
-            Role::Pointer | Role::Const | Role::Volatile | Role::Restrict | Role::Atomic => {
+            Role::Pointer => matches!(attr, Type | Annotation),
+            Role::Const | Role::Volatile | Role::Restrict | Role::Atomic => {
                 matches!(attr, Type)
             }
-            Role::Typedef => matches!(attr, Name | Type),
+            Role::Typedef => matches!(attr, Name | Type | Annotation),
             Role::Struct | Role::Union => {
-                matches!(attr, Name | ByteSize | Declaration | Signature)
+                matches!(attr, Name | ByteSize | Declaration | Signature | Annotation)
             }
             Role::Enumeration => matches!(attr, Name | ByteSize | Type | Signature),
             Role::Enumerator => matches!(attr, Name | ConstValue),
             Role::Array => matches!(attr, Type),
             Role::Subrange => matches!(attr, UpperBound | Count),
             Role::SubroutineType => matches!(attr, Type),
-            Role::Parameter => matches!(attr, Name | Type | Origin),
+            Role::Parameter => matches!(attr, Name | Type | Origin | Location | Annotation),
             Role::Member => matches!(
                 attr,
                 Name | Type
@@ -168,16 +202,28 @@ impl Role {
                     | MemberLocation
                     | External
                     | Declaration
+                    | Annotation
             ),
-            Role::Subprogram => {
-                matches!(attr, Name | Type | Declaration | External | Origin | LowPc)
-            }
-            Role::Variable => {
-                matches!(attr, Name | Type | Declaration | External | Origin | Location)
-            }
-            Role::Unit => {
-                matches!(attr, Language | StrOffsetsBase | AddrBase | DwoName)
-            }
+            Role::Subprogram => matches!(
+                attr,
+                Name | Type | Declaration | Origin | LowPc | Ranges | Inline | CallingConvention | Annotation
+            ),
+            Role::Variable => matches!(
+                attr,
+                Name | Type | Declaration | External | Origin | Location | Artificial | Annotation
+            ),
+            Role::Annotation => matches!(attr, Name | Text | Annotation),
+            Role::Unit => matches!(
+                attr,
+                Language
+                    | Producer
+                    | LowPc
+                    | StrOffsetsBase
+                    | AddrBase
+                    | LocListsBase
+                    | RngListsBase
+                    | DwoName
+            ),
             Role::UnspecifiedParameters | Role::Unspecified | Role::Transparent | Role::Opaque => false,
         }
     }
@@ -329,12 +375,13 @@ impl Plans {
         let Plans { steps, attributes, .. } = self;
         let role = Role::of(tag);
         let first = steps.len();
-        let mut layout = Layout::begin(role, encoding);
+        // What may have tags below it is read attribute by attribute.
+        let mut layout = Layout::begin(role, encoding).filter(|_| !(has_children && role.is_tagged_below()));
         let mut len = 0;
         // Whether the last step may pass over more.
         let mut passing = false;
         for attribute in attributes.iter() {
-            let wanted = Attr::of(attribute.name).filter(|&attr| role.wants(attr));
+            let wanted = Attr::of(attribute.name, role).filter(|&attr| role.wants(attr));
             let attribute_len = fixed_len(attribute.form, encoding);
             len = match attribute_len {
                 Some(more) if len != VARIABLE => len + more,

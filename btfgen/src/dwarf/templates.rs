@@ -34,9 +34,7 @@ pub(super) fn name_key(name: PlainName<'_>) -> Option<u32> {
 #[inline]
 pub(super) fn saying(name: PlainName<'_>, number: Option<Number>) -> Option<Saying> {
     let number = match number {
-        Some(number) => {
-            u32::try_from(number.unsigned()?).ok().filter(|&number| number <= MAX_NUMBER)?
-        }
+        Some(number) => u32::try_from(number.unsigned()?).ok().filter(|&number| number <= MAX_NUMBER)?,
         None => NO_NUMBER,
     };
     Some((name_key(name)?, number))
@@ -169,8 +167,7 @@ impl Templates {
             if Info(unit.shape_record(shape)[1]).vlen() as usize != sayings.len() {
                 continue; // it lost its members because one of their types is missing
             }
-            let template =
-                Template { from: self.sayings.len() as u32, len: sayings.len() as u32, shape };
+            let template = Template { from: self.sayings.len() as u32, len: sayings.len() as u32, shape };
             // One more, so that what is expected can be looked up before it is known to be there.
             self.sayings.extend_from_slice(sayings);
             self.sayings.push((INLINE, NO_NUMBER));

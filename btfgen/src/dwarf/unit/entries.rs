@@ -1,15 +1,17 @@
 //! What each DIE becomes, when it starts and when its children are read.
 
 use btf::Kind;
-use btf::dedup::{Name, head};
+use btf::dedup::{LocalId, Name, head};
 
 use super::{Attrs, Frame, Reader, elements, vlen};
-use crate::dwarf::functions::Function;
-use crate::dwarf::members::Member;
+use crate::dwarf::functions::{Function, Param};
 use crate::dwarf::layout::{Number, Plain, PlainName};
+use crate::dwarf::locations::{Place, place_at_entry};
+use crate::dwarf::members::Member;
 use crate::dwarf::names::Found;
 use crate::dwarf::plan::Role;
 use crate::dwarf::references::UnitContext;
+use crate::dwarf::tags::Carrier;
 use crate::dwarf::templates::{name_key, saying};
 use crate::dwarf::unit_error::UnitError;
 use crate::dwarf::variables::{Variable, address_of};
@@ -131,7 +133,7 @@ impl Reader<'_> {
         offset: u32,
         role: Role,
         attrs: &Attrs<'_>,
-        context: &UnitContext<'_, '_>,
+        context: &mut UnitContext<'_, '_>,
     ) -> Result<(), UnitError> {
         if attrs.signature != 0 {
             self.aliases.push((offset, attrs.signature));
@@ -142,26 +144,69 @@ impl Reader<'_> {
         }
         match role {
             Role::Member => {
-                if let Some(Frame::Composite { kind, lesson, .. }) = self.frames.last_mut() {
+                if let Some(&mut Frame::Composite { id, kind, members_from, ref mut lesson, .. }) =
+                    self.frames.last_mut()
+                {
                     self.templates.learn(lesson, None);
-                    let union = *kind == Kind::Union;
                     let member =
                         Member { name: attrs.name, ty: attrs.ty, size: attrs.byte_size, bits: attrs.bits };
-                    self.members.push(member, union);
+                    if self.members.push(member, kind == Kind::Union) {
+                        let index = (self.members.len() - members_from - 1) as u32;
+                        self.tagged(Carrier::Type(id, Some(index)), attrs);
+                    }
+                }
+            }
+            Role::Parameter => {
+                let place = match attrs.location.filter(|_| self.convention.needs_places()) {
+                    Some(location) => {
+                        let (lists, encoding) = (&context.sections.lists, context.place.encoding);
+                        place_at_entry::<BIG>(location, lists, encoding, &mut context.lists_budget)
+                    }
+                    None => Place::default(),
+                };
+                self.functions.param(Param {
+                    offset,
+                    name: attrs.name,
+                    ty: attrs.ty,
+                    origin: attrs.origin,
+                    has_location: attrs.location.is_some(),
+                    place,
+                    ellipsis: false,
+                });
+                if let Some(&Frame::Function { index }) = self.frames.last() {
+                    let position = self.functions.last_position(index) as u32;
+                    self.tagged(Carrier::Function(index, Some(position)), attrs);
                 }
             }
             Role::Subrange => self.dimension(attrs.bound.unwrap_or(0)),
             Role::BaseType => self.base_type(offset, attrs),
+            Role::Annotation => {
+                let below = match self.frames.last() {
+                    Some(&Frame::Composite { id, .. } | &Frame::Expected { id, .. }) => {
+                        Some(Carrier::Type(id, None))
+                    }
+                    Some(&Frame::Function { index }) => Some(Carrier::Function(index, None)),
+                    Some(&Frame::Tagged(carrier)) => Some(carrier),
+                    _ => None,
+                };
+                self.tags.push(offset, attrs.name, attrs.text, attrs.annotation, below);
+            }
             Role::Subprogram => {
+                let mut code = std::mem::take(&mut self.code);
+                code.clang = context.is_clang;
+                if code.address.is_none() {
+                    code.address = context.first_address::<BIG>(code.ranges);
+                }
                 let index = self.functions.begin(Function {
                     offset,
                     name: attrs.name,
                     result: attrs.ty,
                     origin: attrs.origin,
                     declaration: attrs.declaration,
-                    has_code: attrs.has_code,
+                    code,
                     ..Function::default()
                 });
+                self.tags.refer(Carrier::Function(index, None), attrs.annotation);
                 self.frames.push(Frame::Function { index });
             }
             Role::Variable => {
@@ -174,8 +219,9 @@ impl Reader<'_> {
                     origin: attrs.origin,
                     external: attrs.external,
                     size: 0,
-                    address: address.filter(|_| !attrs.declaration),
+                    address: address.filter(|_| !attrs.declaration && !attrs.artificial),
                 });
+                self.tagged(Carrier::Variable(self.variables.len() - 1), attrs);
             }
             _ => {
                 let number = match role {
@@ -187,6 +233,12 @@ impl Reader<'_> {
                 }
                 let Attrs { name, ty, declaration, .. } = *attrs;
                 self.common(offset, role, Entry { name, ty, number, declaration, key: None });
+                let id = LocalId(self.unit.len() as u32);
+                match role {
+                    Role::Struct | Role::Union => self.tags.refer(Carrier::Type(id, None), attrs.annotation),
+                    Role::Pointer | Role::Typedef => self.tagged(Carrier::Type(id, None), attrs),
+                    _ => {}
+                }
             }
         }
         Ok(())
@@ -205,7 +257,7 @@ impl Reader<'_> {
             |reader: &mut Self, kind, name| reader.reference(offset, head(name, kind, 0, false, ty));
         match role {
             Role::Enumerator => self.enumerator(name, number),
-            Role::Parameter => self.functions.param(name, ty),
+            Role::Parameter => self.functions.param(Param { offset, name, ty, ..Param::default() }),
             Role::UnspecifiedParameters => self.functions.ellipsis(),
             Role::Pointer => reference(self, Kind::Ptr, Name::EMPTY),
             Role::Const => reference(self, Kind::Const, Name::EMPTY),
@@ -254,6 +306,7 @@ impl Reader<'_> {
             Role::Member
             | Role::Subrange
             | Role::BaseType
+            | Role::Annotation
             | Role::Subprogram
             | Role::Variable
             | Role::Opaque
@@ -322,6 +375,12 @@ impl Reader<'_> {
         matches!(self.frames.last(), Some(Frame::Function { .. } | Frame::Prototype { .. }))
     }
 
+    /// Notes the tags that a DIE refers to, and has those below it belong to it.
+    fn tagged(&mut self, carrier: Carrier, attrs: &Attrs<'_>) {
+        self.tags.refer(carrier, attrs.annotation);
+        self.frames.push(Frame::Tagged(carrier));
+    }
+
     /// Finishes what is open, if anything is.
     pub(super) fn close(&mut self) -> Result<(), UnitError> {
         if let Some(&Frame::Expected { template, next, .. }) = self.frames.last()
@@ -331,7 +390,7 @@ impl Reader<'_> {
         }
         let Some(frame) = self.frames.pop() else { return Ok(()) };
         match frame {
-            Frame::Transparent | Frame::Opaque => {}
+            Frame::Transparent | Frame::Opaque | Frame::Tagged(_) => {}
             Frame::Expected { id, template, targets_from, .. } => {
                 let shape = self.templates.shape(template);
                 self.unit.define_like(id, shape, &self.targets[targets_from..]);
