@@ -417,11 +417,11 @@ impl<'p> Unit<'p> {
             }
             Form::Like(shape) => {
                 let (like, global) = interner.record_of(shape);
-                let mut targets = words.iter();
-                let mut same = true;
-                visit_type_refs(like, |target| {
-                    same &= targets.next().is_some_and(|&word| known_target(word, outer).0 == target);
-                });
+                let target = |word: u32| known_target(word, outer).0;
+                // Enums refer to nothing; what else has a shape has three words for each member.
+                let members = like[3..].as_chunks::<3>().0.iter();
+                let same = words.is_empty()
+                    || words.iter().zip(members).all(|(&word, known)| target(word) == known[1]);
                 if same {
                     global
                 } else {

@@ -42,8 +42,8 @@ const MAX_LEN: u8 = 31;
 
 /// What a DIE says, as it stands there.
 #[derive(Clone, Copy)]
-pub(crate) struct Plain<'a> {
-    layout: &'a Layout,
+pub(crate) struct Plain<'l, 'a> {
+    layout: &'l Layout,
     window: &'a [u8; WINDOW],
     leading: &'a [u8],
 }
@@ -155,7 +155,10 @@ impl Layout {
 
     /// Reads a DIE's attributes and passes over them; `None` where the section ends so soon that they have to be read one by one.
     #[inline(always)] // see `Reader::plain_entry`
-    pub(crate) fn read<'a, const BIG: bool>(&'a self, cursor: &mut Cursor<'a, BIG>) -> Option<Plain<'a>> {
+    pub(crate) fn read<'l, 'a, const BIG: bool>(
+        &'l self,
+        cursor: &mut Cursor<'a, BIG>,
+    ) -> Option<Plain<'l, 'a>> {
         let mut after = *cursor;
         let leading = if self.leading_name { after.string().ok()? } else { &[] };
         let window = after.window()?;
@@ -165,7 +168,7 @@ impl Layout {
     }
 }
 
-impl<'a> Plain<'a> {
+impl<'a> Plain<'_, 'a> {
     #[inline(always)]
     pub(crate) fn name(&self, big: bool) -> PlainName<'a> {
         if self.layout.str_name {

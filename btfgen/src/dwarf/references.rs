@@ -23,6 +23,16 @@ impl Finder<'_> {
     /// The type at a DIE offset; void for 0 and for what is no type.
     #[inline]
     pub(crate) fn find(&self, offset: u32) -> LocalId {
+        if let Some(&id) = self.slots.get(offset as usize)
+            // A slot may be left from an earlier unit; the offsets tell.
+            && self.offsets.get((id as usize).wrapping_sub(1)) == Some(&offset)
+        {
+            return LocalId(id);
+        }
+        self.search(offset)
+    }
+
+    fn search(&self, offset: u32) -> LocalId {
         let mut offset = offset;
         for _ in 0..MAX_ALIASES {
             if offset == 0 {
@@ -39,9 +49,7 @@ impl Finder<'_> {
         LocalId(0)
     }
 
-    #[inline]
     fn direct(&self, offset: u32) -> Option<LocalId> {
-        // A slot may be left from an earlier unit; the offsets tell.
         if let Some(&id) = self.slots.get(offset as usize) {
             let known = id.checked_sub(1).and_then(|slot| self.offsets.get(slot as usize));
             return (known == Some(&offset)).then_some(LocalId(id));

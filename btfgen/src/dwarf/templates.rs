@@ -41,6 +41,24 @@ pub(super) fn saying(name: PlainName<'_>, number: Option<Number>) -> Option<Sayi
 }
 
 const NO_NUMBER: u32 = u32::MAX;
+/// Whether a member says what is expected.
+#[inline(always)] // see `Reader::plain_entry`
+pub(super) fn is_expected(
+    (known_name, known_number): Saying,
+    name: PlainName<'_>,
+    number: Option<Number>,
+) -> bool {
+    let same_name = match name {
+        PlainName::Str(offset) => offset == known_name && offset & INLINE == 0,
+        name => name_key(name) == Some(known_name),
+    };
+    let same_number = match number {
+        Some(number) => number.bits == u64::from(known_number) && known_number != NO_NUMBER,
+        None => known_number == NO_NUMBER,
+    };
+    same_name & same_number
+}
+
 /// The largest place in bytes whose bits 32 bits can count.
 const MAX_NUMBER: u32 = u32::MAX / 8;
 
@@ -95,31 +113,11 @@ impl Templates {
         self.all[template as usize].shape
     }
 
-    /// Whether the next member is the expected one.
+    /// What the members of a template say.
     #[inline]
-    pub(super) fn expects(
-        &self,
-        template: u32,
-        next: u32,
-        name: PlainName<'_>,
-        number: Option<Number>,
-    ) -> bool {
+    pub(super) fn sayings(&self, template: u32) -> &[Saying] {
         let Template { from, len, .. } = self.all[template as usize];
-        let (known_name, known_number) = self.sayings[(from + next.min(len)) as usize];
-        let same_name = match name {
-            PlainName::Str(offset) => offset == known_name && offset & INLINE == 0,
-            name => name_key(name) == Some(known_name),
-        };
-        let same_number = match number {
-            Some(number) => number.bits == u64::from(known_number) && known_number != NO_NUMBER,
-            None => known_number == NO_NUMBER,
-        };
-        same_name & same_number & (next < len)
-    }
-
-    /// Whether a template has so many members.
-    pub(super) fn has_len(&self, template: u32, len: u32) -> bool {
-        self.all[template as usize].len == len
+        &self.sayings[from as usize..][..len as usize]
     }
 
     /// Begins to learn a type.
@@ -168,9 +166,7 @@ impl Templates {
                 continue; // it lost its members because one of their types is missing
             }
             let template = Template { from: self.sayings.len() as u32, len: sayings.len() as u32, shape };
-            // One more, so that what is expected can be looked up before it is known to be there.
             self.sayings.extend_from_slice(sayings);
-            self.sayings.push((INLINE, NO_NUMBER));
             self.by_head.insert(head, self.all.len() as u32);
             self.all.push(template);
         }

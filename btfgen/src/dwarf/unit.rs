@@ -334,6 +334,8 @@ impl<'p> Reader<'p> {
                 self.frames.push(Frame::Transparent);
             } else if pushed && !plan.has_children {
                 self.close()?;
+            } else if pushed && matches!(self.frames.last(), Some(Frame::Expected { .. })) {
+                self.expected_members(&mut cursor, plans, &context)?;
             }
             if self.frames.len() > MAX_DEPTH {
                 return Err(UnitError::TooLarge("DIEs that are nested more than 65536 deep"));

@@ -4,15 +4,16 @@ use btf::Kind;
 use btf::dedup::{LocalId, Name, head};
 
 use super::{Attrs, Frame, Reader, elements, vlen};
+use crate::dwarf::cursor::Cursor;
 use crate::dwarf::functions::{Function, Param};
 use crate::dwarf::layout::{Number, Plain, PlainName};
 use crate::dwarf::locations::{Place, place_at_entry};
 use crate::dwarf::members::Member;
 use crate::dwarf::names::Found;
-use crate::dwarf::plan::Role;
+use crate::dwarf::plan::{Plans, Role};
 use crate::dwarf::references::UnitContext;
 use crate::dwarf::tags::Carrier;
-use crate::dwarf::templates::{name_key, saying};
+use crate::dwarf::templates::{is_expected, name_key, saying};
 use crate::dwarf::unit_error::UnitError;
 use crate::dwarf::variables::{Variable, address_of};
 
@@ -35,7 +36,7 @@ impl Reader<'_> {
         &mut self,
         offset: u32,
         role: Role,
-        plain: Plain<'_>,
+        plain: Plain<'_, '_>,
         context: &UnitContext<'_, '_>,
     ) -> Result<(), UnitError> {
         match role {
@@ -58,18 +59,11 @@ impl Reader<'_> {
     #[inline(always)]
     fn plain_member<const BIG: bool>(
         &mut self,
-        plain: Plain<'_>,
+        plain: Plain<'_, '_>,
         context: &UnitContext<'_, '_>,
     ) -> Result<(), UnitError> {
         let ty = context.plain_offset(plain.ty(BIG))?;
-        if let Some(Frame::Expected { template, next, .. }) = self.frames.last_mut() {
-            if self.templates.expects(*template, *next, plain.name(BIG), plain.number(BIG)) {
-                *next += 1;
-                self.targets.push(ty);
-                return Ok(());
-            }
-            self.unexpected();
-        }
+        self.unexpected();
         let found = self.plain_name(plain.name(BIG), context);
         let name = found.identifier;
         if let Some(Frame::Composite { kind, lesson, .. }) = self.frames.last_mut() {
@@ -87,15 +81,9 @@ impl Reader<'_> {
     }
 
     #[inline(always)]
-    fn plain_enumerator<const BIG: bool>(&mut self, plain: Plain<'_>, context: &UnitContext<'_, '_>) {
+    fn plain_enumerator<const BIG: bool>(&mut self, plain: Plain<'_, '_>, context: &UnitContext<'_, '_>) {
         let number = plain.number(BIG);
-        if let Some(Frame::Expected { template, next, .. }) = self.frames.last_mut() {
-            if self.templates.expects(*template, *next, plain.name(BIG), number) {
-                *next += 1;
-                return;
-            }
-            self.unexpected();
-        }
+        self.unexpected();
         let found = self.plain_name(plain.name(BIG), context);
         let name = found.identifier;
         if let Some(Frame::Enumeration { lesson, .. }) = self.frames.last_mut() {
@@ -317,7 +305,7 @@ impl Reader<'_> {
 
     /// Expects a type to be like the last one of its name and size, if there was one.
     #[inline]
-    fn expect(&mut self, offset: u32, role: Role, plain: Plain<'_>, big: bool) -> bool {
+    fn expect(&mut self, offset: u32, role: Role, plain: Plain<'_, '_>, big: bool) -> bool {
         if plain.declaration() {
             return false;
         }
@@ -339,6 +327,37 @@ impl Reader<'_> {
             self.frames.push(Frame::Expected { id, head, template, next: 0, targets_from });
         }
         template.is_some()
+    }
+
+    /// Reads members or enumerators for as long as they are as expected.
+    pub(super) fn expected_members<const BIG: bool>(
+        &mut self,
+        cursor: &mut Cursor<'_, BIG>,
+        plans: &Plans,
+        context: &UnitContext<'_, '_>,
+    ) -> Result<(), UnitError> {
+        let Some(Frame::Expected { head, template, next, .. }) = self.frames.last_mut() else {
+            return Ok(());
+        };
+        let wanted = if head.0 == Kind::Enum { Role::Enumerator } else { Role::Member };
+        for &saying in &self.templates.sayings(*template)[*next as usize..] {
+            let mut after = *cursor;
+            let plan = plans.get(after.uleb()?)?;
+            let Some(layout) = plan.layout.as_ref().filter(|_| plan.role == wanted && !plan.has_children)
+            else {
+                break;
+            };
+            let Some(plain) = layout.read(&mut after) else { break };
+            if !is_expected(saying, plain.name(BIG), plain.number(BIG)) {
+                break;
+            }
+            if wanted == Role::Member {
+                self.targets.push(context.plain_offset(plain.ty(BIG))?);
+            }
+            *next += 1;
+            *cursor = after;
+        }
+        Ok(())
     }
 
     /// Goes back to reading the innermost type without a template, if it is read with one.
@@ -384,7 +403,7 @@ impl Reader<'_> {
     /// Finishes what is open, if anything is.
     pub(super) fn close(&mut self) -> Result<(), UnitError> {
         if let Some(&Frame::Expected { template, next, .. }) = self.frames.last()
-            && !self.templates.has_len(template, next)
+            && !(next as usize == self.templates.sayings(template).len())
         {
             self.unexpected();
         }
