@@ -106,8 +106,10 @@ pub(crate) struct Functions {
     all: Vec<Function>,
     /// Parameters of finished functions.
     params: Vec<Param>,
-    /// Parameters of the functions and prototypes that are being read, innermost last.
+    /// Parameters of the functions that are being read, innermost last.
     open: Vec<Param>,
+    /// Names and types of the parameters of the prototypes that are being read, innermost last.
+    open_prototypes: Vec<[u32; 2]>,
     payload: Vec<u32>,
     pub(crate) candidates: Vec<Candidate>,
 }
@@ -120,6 +122,7 @@ impl Functions {
         self.all.clear();
         self.params.clear();
         self.open.clear();
+        self.open_prototypes.clear();
         self.candidates.clear();
     }
 
@@ -155,8 +158,14 @@ impl Functions {
         self.open.push(Param { ellipsis: true, ..Param::default() });
     }
 
-    pub(crate) fn params_len(&self) -> usize {
-        self.open.len()
+    /// Takes in a parameter of a prototype; an ellipsis has neither name nor type.
+    pub(crate) fn prototype_param(&mut self, name: Name, ty: u32) {
+        self.open_prototypes.push([name.word(), ty]);
+    }
+
+    /// Number of parameters of prototypes that are being read.
+    pub(crate) fn prototype_params(&self) -> usize {
+        self.open_prototypes.len()
     }
 
     /// Position of the parameter that was read last among those of a function that is being read.
@@ -172,10 +181,10 @@ impl Functions {
         result: u32,
         from: usize,
     ) -> Result<(), UnitError> {
-        let vlen = vlen(self.open.len() - from)?;
-        self.payload.clear();
-        self.payload.extend(self.open.drain(from..).flat_map(|param| [param.name.word(), param.ty]));
-        unit.define(id, head(Name::EMPTY, Kind::FuncProto, vlen, false, result), &self.payload);
+        let params = &self.open_prototypes[from..];
+        let head = head(Name::EMPTY, Kind::FuncProto, vlen(params.len())?, false, result);
+        unit.define(id, head, params.as_flattened());
+        self.open_prototypes.truncate(from);
         Ok(())
     }
 

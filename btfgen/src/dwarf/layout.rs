@@ -33,6 +33,10 @@ pub(crate) struct Layout {
     number_mask: u64,
     /// The number, if it is in the abbreviation.
     constant: u64,
+    /// Place of the number of the line that declares it, its length in bytes, and the number itself if it is in the abbreviation.
+    line: u8,
+    line_len: u8,
+    line_constant: u32,
 }
 
 /// What is looked at of a DIE at once.
@@ -87,7 +91,8 @@ impl Layout {
             | Role::Variable
             | Role::Transparent
             | Role::Opaque
-            | Role::Unit => {
+            | Role::Unit
+            | Role::Missing => {
                 return None;
             }
             _ => None,
@@ -106,6 +111,9 @@ impl Layout {
             number_shift: 0,
             number_mask: 0,
             constant: 0,
+            line: 0,
+            line_len: 0,
+            line_constant: 0,
         })
     }
 
@@ -133,6 +141,14 @@ impl Layout {
                 (self.ty_mask, self.ty) = (u32::MAX, place);
             }
             (Some(Attr::Declaration), gimli::DW_FORM_flag_present) => self.declaration = true,
+            // It only helps to tell types apart, and is passed over in other forms.
+            (Some(Attr::Line), _) => match form {
+                gimli::DW_FORM_implicit_const => self.line_constant = implicit as u32,
+                gimli::DW_FORM_data1 | gimli::DW_FORM_data2 | gimli::DW_FORM_data4 => {
+                    (self.line, self.line_len) = (place, len? as u8);
+                }
+                _ => {}
+            },
             (Some(attr), _) if Some(attr) == self.number_attr && !self.has_number => {
                 (self.has_number, self.number) = (true, place);
                 match form {
@@ -197,6 +213,17 @@ impl<'a> Plain<'_, 'a> {
             if big { u64::from_be_bytes(bytes) >> (number_shift & 63) } else { u64::from_le_bytes(bytes) };
         let bits = word & number_mask | constant;
         has_number.then_some(Number { bits, negative: (constant as i64) < 0 })
+    }
+
+    /// The number of the line that declares it; 0 if that is not known.
+    pub(crate) fn line(&self, big: bool) -> u32 {
+        let bytes = self.load::<4>(self.layout.line);
+        let word = match (self.layout.line_len, big) {
+            (0, _) => 0,
+            (len, true) => u32::from_be_bytes(bytes) >> (32 - 8 * u32::from(len)),
+            (len, false) => u32::from_le_bytes(bytes) & u32::MAX >> (32 - 8 * u32::from(len)),
+        };
+        word | self.layout.line_constant
     }
 
     /// Bytes of the window.

@@ -45,6 +45,8 @@ pub(crate) enum Role {
     Opaque,
     /// A unit's root.
     Unit,
+    /// There is no such abbreviation.
+    Missing,
 }
 
 impl Role {
@@ -102,6 +104,8 @@ pub(crate) enum Attr {
     ConstValue,
     UpperBound,
     Count,
+    /// `DW_AT_decl_line`, by which unnamed types are told apart.
+    Line,
     /// `DW_AT_abstract_origin` or `DW_AT_specification`.
     Origin,
     Location,
@@ -146,6 +150,7 @@ impl Attr {
             gimli::DW_AT_const_value => Attr::ConstValue,
             gimli::DW_AT_upper_bound => Attr::UpperBound,
             gimli::DW_AT_count => Attr::Count,
+            gimli::DW_AT_decl_line => Attr::Line,
             gimli::DW_AT_abstract_origin | gimli::DW_AT_specification => Attr::Origin,
             gimli::DW_AT_location => Attr::Location,
             gimli::DW_AT_low_pc => Attr::LowPc,
@@ -184,9 +189,9 @@ impl Role {
             }
             Role::Typedef => matches!(attr, Name | Type | Annotation),
             Role::Struct | Role::Union => {
-                matches!(attr, Name | ByteSize | Declaration | Signature | Annotation)
+                matches!(attr, Name | ByteSize | Declaration | Signature | Annotation | Line)
             }
-            Role::Enumeration => matches!(attr, Name | ByteSize | Type | Signature),
+            Role::Enumeration => matches!(attr, Name | ByteSize | Type | Signature | Line),
             Role::Enumerator => matches!(attr, Name | ConstValue),
             Role::Array => matches!(attr, Type),
             Role::Subrange => matches!(attr, UpperBound | Count),
@@ -224,7 +229,11 @@ impl Role {
                     | RngListsBase
                     | DwoName
             ),
-            Role::UnspecifiedParameters | Role::Unspecified | Role::Transparent | Role::Opaque => false,
+            Role::UnspecifiedParameters
+            | Role::Unspecified
+            | Role::Transparent
+            | Role::Opaque
+            | Role::Missing => false,
         }
     }
 }
@@ -256,11 +265,16 @@ pub(crate) struct Plan {
 
 const VARIABLE: u32 = u32::MAX;
 
+impl Plan {
+    const MISSING: Plan =
+        Plan { role: Role::Missing, has_children: false, layout: None, len: 0, first: 0, steps: 0 };
+}
+
 /// The plans of one abbreviation table (DWARF 5, section 7.5.3).
 #[derive(Default, Debug)]
 pub(crate) struct Plans {
-    /// By code. Compilers number abbreviations from 1 without gaps.
-    plans: Vec<Option<Plan>>,
+    /// By code, with [`Role::Missing`] in gaps. Compilers number abbreviations from 1 without any.
+    plans: Vec<Plan>,
     /// Those with larger codes.
     others: HashMap<u64, Plan, foldhash::fast::FixedState>,
     steps: Vec<Step>,
@@ -324,9 +338,9 @@ impl Plans {
             let twice = if code < LIST_LEN {
                 let slot = code as usize;
                 if self.plans.len() <= slot {
-                    self.plans.resize(slot + 1, None);
+                    self.plans.resize(slot + 1, Plan::MISSING);
                 }
-                self.plans[slot].replace(plan).is_some()
+                std::mem::replace(&mut self.plans[slot], plan).role != Role::Missing
             } else {
                 self.others.insert(code, plan).is_some()
             };
@@ -340,7 +354,7 @@ impl Plans {
     #[inline]
     pub(crate) fn get(&self, code: u64) -> Result<&Plan, UnitError> {
         match self.plans.get(code as usize) {
-            Some(Some(plan)) if code < LIST_LEN => Ok(plan),
+            Some(plan) if plan.role != Role::Missing => Ok(plan),
             _ => self.others.get(&code).ok_or(UnitError::Abbreviation(code)),
         }
     }

@@ -9,7 +9,7 @@ use btf::dedup::{LocalId, Shape, Unit};
 use btf::kind::Info;
 
 use super::convert::FastMap;
-use super::layout::{Number, PlainName};
+use super::layout::{Number, Plain, PlainName};
 
 /// What the DIE of a member or enumerator says, but for its type: the name as it stands there, and the place in bytes or the value.
 pub(super) type Saying = (u32, u32);
@@ -41,6 +41,23 @@ pub(super) fn saying(name: PlainName<'_>, number: Option<Number>) -> Option<Sayi
 }
 
 const NO_NUMBER: u32 = u32::MAX;
+/// What stands for a type among those met before: its name, or the line that declares it if it has none. Unnamed types of two
+/// files may share a line and a size; then each is compared with the other and found to be something else.
+#[inline]
+pub(super) fn type_key(plain: Plain<'_, '_>, big: bool) -> Option<u32> {
+    match plain.name(big) {
+        PlainName::None => {
+            let line = plain.line(big);
+            (line != 0 && line < UNNAMED).then_some(INLINE | UNNAMED | line)
+        }
+        PlainName::Inline([]) => None,
+        name => name_key(name),
+    }
+}
+
+/// Tells lines from names.
+const UNNAMED: u32 = 1 << 30;
+
 /// Whether a member says what is expected.
 #[inline(always)] // see `Reader::plain_entry`
 pub(super) fn is_expected(

@@ -393,6 +393,7 @@ impl<'p> Reader<'p> {
                     attrs.name = if role == Role::BaseType { name } else { identifier };
                     self.degraded += u32::from(attrs.name != name);
                 }
+                Attr::Line => {}
                 Attr::Type => attrs.ty = context.offset(value)?,
                 Attr::Origin => attrs.origin = context.offset(value)?,
                 Attr::ByteSize => attrs.byte_size = unsigned(value),

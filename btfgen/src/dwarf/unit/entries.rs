@@ -13,7 +13,7 @@ use crate::dwarf::names::Found;
 use crate::dwarf::plan::{Plans, Role};
 use crate::dwarf::references::UnitContext;
 use crate::dwarf::tags::Carrier;
-use crate::dwarf::templates::{is_expected, name_key, saying};
+use crate::dwarf::templates::{is_expected, saying, type_key};
 use crate::dwarf::unit_error::UnitError;
 use crate::dwarf::variables::{Variable, address_of};
 
@@ -48,7 +48,9 @@ impl Reader<'_> {
                 let ty = context.plain_offset(plain.ty(BIG))?;
                 let found = self.plain_name(plain.name(BIG), context);
                 let name = found.identifier;
-                let key = name_key(plain.name(BIG)).filter(|_| found.name != Name::EMPTY);
+                let composite = matches!(role, Role::Struct | Role::Union | Role::Enumeration);
+                let comparable = composite && found.name == found.identifier;
+                let key = if comparable { type_key(plain, BIG) } else { None };
                 let (number, declaration) = (plain.number(BIG), plain.declaration());
                 self.common(offset, role, Entry { name, ty, number, declaration, key });
             }
@@ -144,7 +146,7 @@ impl Reader<'_> {
                     }
                 }
             }
-            Role::Parameter => {
+            Role::Parameter if !self.in_prototype() => {
                 let place = match attrs.location.filter(|_| self.convention.needs_places()) {
                     Some(location) => {
                         let (lists, encoding) = (&context.sections.lists, context.place.encoding);
@@ -245,7 +247,11 @@ impl Reader<'_> {
             |reader: &mut Self, kind, name| reader.reference(offset, head(name, kind, 0, false, ty));
         match role {
             Role::Enumerator => self.enumerator(name, number),
+            Role::Parameter if self.in_prototype() => self.functions.prototype_param(name, ty),
             Role::Parameter => self.functions.param(Param { offset, name, ty, ..Param::default() }),
+            Role::UnspecifiedParameters if self.in_prototype() => {
+                self.functions.prototype_param(Name::EMPTY, 0);
+            }
             Role::UnspecifiedParameters => self.functions.ellipsis(),
             Role::Pointer => reference(self, Kind::Ptr, Name::EMPTY),
             Role::Const => reference(self, Kind::Const, Name::EMPTY),
@@ -288,7 +294,7 @@ impl Reader<'_> {
             }
             Role::SubroutineType => {
                 let id = self.reserve(offset);
-                let params_from = self.functions.params_len();
+                let params_from = self.functions.prototype_params();
                 self.frames.push(Frame::Prototype { id, result: ty, params_from });
             }
             Role::Member
@@ -299,7 +305,8 @@ impl Reader<'_> {
             | Role::Variable
             | Role::Opaque
             | Role::Transparent
-            | Role::Unit => {}
+            | Role::Unit
+            | Role::Missing => {}
         }
     }
 
@@ -319,7 +326,7 @@ impl Reader<'_> {
             None if kind == Kind::Enum => Some(4),
             None => Some(0),
         };
-        let head = name_key(plain.name(big)).and_then(|key| Some((kind, key, size?)));
+        let head = type_key(plain, big).and_then(|key| Some((kind, key, size?)));
         let template = head.and_then(|head| Some((head, self.templates.find(head)?)));
         if let Some((head, template)) = template {
             let id = self.reserve(offset);
@@ -387,6 +394,10 @@ impl Reader<'_> {
         self.targets.truncate(targets_from);
         self.frames.pop();
         self.frames.push(frame);
+    }
+
+    fn in_prototype(&self) -> bool {
+        matches!(self.frames.last(), Some(Frame::Prototype { .. }))
     }
 
     /// Whether parameters belong to what is being read.
