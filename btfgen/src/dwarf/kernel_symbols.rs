@@ -204,9 +204,11 @@ struct Merged<'a> {
 /// How good a witness a function's DIE is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    /// It is not that of the code that the symbol names.
+    /// It is that of other code: a definition that another one overrides.
     Elsewhere,
-    /// It is, and the code does not take the parameters of the prototype.
+    /// It has no code: it is a function that was inlined, or that has the code of an equal one.
+    Nowhere,
+    /// It is that of the code that the symbol names, which does not take the parameters of the prototype.
     Changed,
     /// It is, and the prototype tells how it is called.
     Exact,
@@ -215,11 +217,11 @@ enum Rank {
 impl<'a> Merged<'a> {
     fn new(unit: u32, function: &'a Function, symbol: &'a FunctionSymbol) -> Self {
         let doubts = function.doubts;
-        let here = function.address == Some(symbol.address);
-        let rank = match (here, doubts.optimized && (doubts.no_call || symbol.optimized)) {
-            (false, _) => Rank::Elsewhere,
-            (true, true) => Rank::Changed,
-            (true, false) => Rank::Exact,
+        let rank = match function.address {
+            None => Rank::Nowhere,
+            Some(address) if address != symbol.address => Rank::Elsewhere,
+            Some(_) if doubts.optimized && (doubts.no_call || symbol.optimized) => Rank::Changed,
+            Some(_) => Rank::Exact,
         };
         Merged { unit, function, symbol, agreed: !doubts.moved && !doubts.packed, rank }
     }
@@ -233,9 +235,12 @@ impl<'a> Merged<'a> {
 
     fn is_certain(&self) -> bool {
         let doubts = self.function.doubts;
-        // Of code that was not found in any unit only clang could have told that its parameters were changed.
-        let changed =
-            self.rank == Rank::Changed || (self.rank == Rank::Elsewhere && doubts.optimized && doubts.no_call);
+        let changed = match self.rank {
+            // Of code that no unit has only clang could have told.
+            Rank::Elsewhere | Rank::Nowhere => doubts.optimized && doubts.no_call,
+            Rank::Changed => true,
+            Rank::Exact => false,
+        };
         self.agreed && !changed
     }
 }

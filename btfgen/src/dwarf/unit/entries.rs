@@ -31,14 +31,15 @@ impl Reader<'_> {
             self.aliases.push((offset, attrs.signature));
             return Ok(Frame::Transparent);
         }
+        let may_be_tagged = plan.has_children || self.rare.is_set;
         match plan.role {
             Role::Member => {
                 if let Some(&Frame::Composite { id, kind, members_from, .. }) = self.frames.last() {
                     let member =
                         Member { name: attrs.name, ty: attrs.ty, size: attrs.byte_size, bits: attrs.bits };
-                    if self.members.push(member, kind == Kind::Union) {
+                    if self.members.push(member, kind == Kind::Union) && may_be_tagged {
                         let index = (self.members.len() - members_from - 1) as u32;
-                        return Ok(self.tagged(Carrier::Type(id, Some(index)), attrs));
+                        return Ok(self.tagged(Carrier::Type(id, Some(index))));
                     }
                 }
             }
@@ -67,9 +68,9 @@ impl Reader<'_> {
                     place,
                     ellipsis: false,
                 });
-                if let Some(&Frame::Function { index }) = self.frames.last() {
+                if may_be_tagged && let Some(&Frame::Function { index }) = self.frames.last() {
                     let position = self.functions.last_position(index) as u32;
-                    return Ok(self.tagged(Carrier::Function(index, Some(position)), attrs));
+                    return Ok(self.tagged(Carrier::Function(index, Some(position))));
                 }
             }
             Role::UnspecifiedParameters => self.functions.ellipsis(),
@@ -80,11 +81,15 @@ impl Reader<'_> {
             }
             Role::Pointer => {
                 let id = reference(self, Kind::Ptr, Name::EMPTY, attrs.ty);
-                return Ok(self.tagged(Carrier::Type(id, None), attrs));
+                if may_be_tagged {
+                    return Ok(self.tagged(Carrier::Type(id, None)));
+                }
             }
             Role::Typedef => {
                 let id = reference(self, Kind::Typedef, attrs.name, attrs.ty);
-                return Ok(self.tagged(Carrier::Type(id, None), attrs));
+                if may_be_tagged {
+                    return Ok(self.tagged(Carrier::Type(id, None)));
+                }
             }
             Role::Const | Role::Volatile | Role::Restrict => {
                 let kind = match plan.role {
@@ -101,7 +106,7 @@ impl Reader<'_> {
                     Some(&Frame::Tagged(carrier)) => Some(carrier),
                     _ => None,
                 };
-                self.tags.push(offset, attrs.name, attrs.text, attrs.annotation, below);
+                self.tags.push(offset, attrs.name, self.rare.text, self.rare.annotation, below);
             }
             // Neither has a record of its own: a reference to one is a reference to what it stands for.
             Role::Atomic => self.aliases.push((offset, attrs.ty)),
@@ -118,7 +123,7 @@ impl Reader<'_> {
                 // An unnamed declaration has no BTF of its own; an empty struct says as much.
                 let size = self.size32(attrs.byte_size.unwrap_or(0));
                 let members_from = self.members.len();
-                self.tags.refer(Carrier::Type(id, None), attrs.annotation);
+                self.tags.refer(Carrier::Type(id, None), self.rare.annotation);
                 return Ok(Frame::Composite { id, kind, name: attrs.name, size, members_from });
             }
             Role::Enumeration => {
@@ -141,7 +146,7 @@ impl Reader<'_> {
                 return Ok(Frame::Prototype { id, result: attrs.ty, params_from });
             }
             Role::Subprogram => {
-                let mut code = std::mem::take(&mut self.code);
+                let mut code = self.rare.code;
                 code.clang = context.is_clang;
                 if code.address.is_none() {
                     code.address = context.first_address::<BIG>(code.ranges);
@@ -155,7 +160,7 @@ impl Reader<'_> {
                     code,
                     ..Function::default()
                 });
-                self.tags.refer(Carrier::Function(index, None), attrs.annotation);
+                self.tags.refer(Carrier::Function(index, None), self.rare.annotation);
                 return Ok(Frame::Function { index });
             }
             Role::Variable => {
@@ -168,9 +173,11 @@ impl Reader<'_> {
                     origin: attrs.origin,
                     external: attrs.external,
                     size: 0,
-                    address: address.filter(|_| !attrs.declaration && !attrs.artificial),
+                    address: address.filter(|_| !attrs.declaration && !self.rare.artificial),
                 });
-                return Ok(self.tagged(Carrier::Variable(self.variables.len() - 1), attrs));
+                if may_be_tagged {
+                    return Ok(self.tagged(Carrier::Variable(self.variables.len() - 1)));
+                }
             }
             Role::Opaque | Role::Transparent | Role::Unit => {}
         }
@@ -178,9 +185,9 @@ impl Reader<'_> {
     }
 
     /// Notes gcc's tags on something, and that clang's may stand below it.
-    #[inline]
-    fn tagged(&mut self, carrier: Carrier, attrs: &Attrs<'_>) -> Frame {
-        self.tags.refer(carrier, attrs.annotation);
+    #[cold]
+    fn tagged(&mut self, carrier: Carrier) -> Frame {
+        self.tags.refer(carrier, self.rare.annotation);
         Frame::Tagged(carrier)
     }
 
