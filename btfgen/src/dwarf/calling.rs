@@ -177,7 +177,11 @@ mod tests {
         assert_eq!(judge(&[nowhere(8), parameter(8, 5)]), (true, true), "gone, and the next has moved");
         assert_eq!(judge(&[on_stack(8)]), (false, true));
         let six = [5, 4, 1, 2, 8, 9].map(|register| parameter(8, register));
-        assert_eq!(judge(&[&six[..], &[on_stack(8)]].concat()), (false, false), "the seventh is on the stack");
+        assert_eq!(
+            judge(&[&six[..], &[on_stack(8)]].concat()),
+            (false, false),
+            "the seventh is on the stack"
+        );
         let by_value = Parameter { is_struct: true, ..parameter(8, 4) };
         assert_eq!(judge(&[by_value]), (false, false), "nobody knows how a struct is spread");
     }
@@ -195,7 +199,11 @@ mod tests {
     /// Check machines of which less is known, or which pass things in another way.
     #[test]
     fn machines() {
-        assert_eq!(judge(S390, false, false, &[parameter(16, 2), parameter(8, 3)]), (false, false), "by address");
+        assert_eq!(
+            judge(S390, false, false, &[parameter(16, 2), parameter(8, 3)]),
+            (false, false),
+            "by address"
+        );
         // Numbers of registers are not known: nothing is wrong.
         for clang in [false, true] {
             assert_eq!(judge(PPC64, clang, false, &[parameter(8, 30)]), (false, false));

@@ -131,8 +131,12 @@ pub fn convert(image: &Image<'_>, threads: usize) -> Result<Conversion, DwarfErr
     };
     let tables = Tables::new(&abbrev, units.places.iter().map(|place| place.abbrev).collect());
     match image.endian {
-        btf::Endian::Little => convert_sections::<false>(image, &sections, &tables, &units.places, convention, threads),
-        btf::Endian::Big => convert_sections::<true>(image, &sections, &tables, &units.places, convention, threads),
+        btf::Endian::Little => {
+            convert_sections::<false>(image, &sections, &tables, &units.places, convention, threads)
+        }
+        btf::Endian::Big => {
+            convert_sections::<true>(image, &sections, &tables, &units.places, convention, threads)
+        }
     }
 }
 

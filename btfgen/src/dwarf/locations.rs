@@ -310,15 +310,20 @@ mod tests {
         };
         let stack: &[u8] = &[0x91, 0];
         let entry_value: &[u8] = &[0xa3, 1, REG4, STACK_VALUE];
-        let cases: [(&[(u32, &[u8])], Place); 4] = [
-            (&[(1, &[REG5]), (2, &[REG4])], whole(5)),
-            (&[(1, stack), (2, &[REG4])], Place::default()),
-            (&[(1, stack), (2, stack), (3, stack), (4, entry_value)], whole(4)),
-            (&[], Place::default()),
+        let (reg5, reg4): (&[u8], &[u8]) = (&[REG5], &[REG4]);
+        let cases = [
+            (vec![(1, reg5), (2, reg4)], whole(5)),
+            (vec![(1, stack), (2, reg4)], Place::default()),
+            (vec![(1, stack), (2, stack), (3, stack), (4, entry_value)], whole(4)),
+            (vec![], Place::default()),
         ];
         for (entries, expected) in cases {
-            for (version, bytes) in [(4, old(entries)), (5, new(entries))] {
-                assert_eq!(place(Value::Unsigned(0), &bytes, version, 1000), expected, "{entries:?} {version}");
+            for (version, bytes) in [(4, old(&entries)), (5, new(&entries))] {
+                assert_eq!(
+                    place(Value::Unsigned(0), &bytes, version, 1000),
+                    expected,
+                    "{entries:?} {version}"
+                );
                 for len in 0..bytes.len() {
                     place(Value::Unsigned(0), &bytes[..len], version, 1000);
                 }

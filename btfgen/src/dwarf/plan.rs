@@ -198,14 +198,7 @@ impl Role {
             ),
             Role::Subprogram => matches!(
                 attr,
-                Name | Type
-                    | Declaration
-                    | Origin
-                    | LowPc
-                    | Ranges
-                    | Inline
-                    | CallingConvention
-                    | Annotation
+                Name | Type | Declaration | Origin | LowPc | Ranges | Inline | CallingConvention | Annotation
             ),
             Role::Variable => matches!(
                 attr,

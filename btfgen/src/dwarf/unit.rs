@@ -10,10 +10,10 @@ use btf::kind::{INT_SIGNED, Info};
 use btf::{Ref, visit_refs};
 use gimli::Encoding;
 
+use super::calling::Convention;
 use super::convert::FastMap;
 use super::cursor::Cursor;
 use super::form::{self, Value};
-use super::calling::Convention;
 use super::functions::{Code, Functions};
 use super::language::is_c;
 use super::locations::ListSections;
@@ -71,11 +71,33 @@ pub(crate) enum Content {
 enum Frame {
     Transparent,
     Opaque,
-    Composite { id: LocalId, kind: Kind, name: Name, size: u32, members_from: usize },
-    Enumeration { id: LocalId, name: Name, size: u32, from: usize, negative: bool },
-    Array { id: LocalId, element: u32, len: u64 },
-    Prototype { id: LocalId, result: u32, params_from: usize },
-    Function { index: usize },
+    Composite {
+        id: LocalId,
+        kind: Kind,
+        name: Name,
+        size: u32,
+        members_from: usize,
+    },
+    Enumeration {
+        id: LocalId,
+        name: Name,
+        size: u32,
+        from: usize,
+        negative: bool,
+    },
+    Array {
+        id: LocalId,
+        element: u32,
+        len: u64,
+    },
+    Prototype {
+        id: LocalId,
+        result: u32,
+        params_from: usize,
+    },
+    Function {
+        index: usize,
+    },
     /// Something else that may have tags below it.
     Tagged(Carrier),
 }
