@@ -9,6 +9,8 @@ use crate::elf::{ElfError, Image, Symbol};
 /// What the symbol table says of functions and per-CPU variables.
 pub(super) struct KernelSymbols {
     functions: FastMap<Name, FunctionSymbol>,
+    /// A bit for each name that is in `functions`, by its word: units ask for every function of every header.
+    known: Vec<u64>,
     per_cpu: FastMap<u64, FastSet<Name>>,
     /// Address and size of the per-CPU section, in bytes.
     section: Option<(u64, u64)>,
@@ -54,6 +56,7 @@ impl KernelSymbols {
             place.map(|index| &image.sections[index]).map(|section| (section.address, section.size));
         let mut symbols = KernelSymbols {
             functions: FastMap::default(),
+            known: Vec::new(),
             per_cpu: FastMap::default(),
             section,
             section_name: pool.name(PER_CPU_SECTION.as_bytes()),
@@ -82,6 +85,11 @@ impl KernelSymbols {
                 symbol.kfunc.merge(kfunc);
             }
         }
+        let last = symbols.functions.keys().map(|name| name.word()).max().unwrap_or(0);
+        symbols.known = vec![0; last as usize / 64 + 1];
+        for name in symbols.functions.keys() {
+            symbols.known[name.word() as usize / 64] |= 1 << (name.word() % 64);
+        }
         Ok(symbols)
     }
 
@@ -106,8 +114,10 @@ impl KernelSymbols {
     }
 
     /// Whether there is a function of this name.
+    #[inline]
     pub(super) fn knows(&self, name: Name) -> bool {
-        self.functions.contains_key(&name)
+        let word = name.word();
+        self.known.get(word as usize / 64).is_some_and(|bits| bits >> (word % 64) & 1 == 1)
     }
 
     /// A FUNC for each function of the symbol table whose definitions agree on its prototype, and whose prototype tells how it is called.
