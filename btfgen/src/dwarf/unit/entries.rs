@@ -44,6 +44,16 @@ impl Reader<'_> {
             Role::Enumerator => self.plain_enumerator::<BIG>(plain, context),
             Role::Subrange => self.dimension(plain.number(BIG).map_or(0, elements)),
             Role::Struct | Role::Union | Role::Enumeration if self.expect(offset, role, plain, BIG) => {}
+            Role::Pointer | Role::Const | Role::Volatile | Role::Restrict => {
+                let kind = match role {
+                    Role::Pointer => Kind::Ptr,
+                    Role::Const => Kind::Const,
+                    Role::Volatile => Kind::Volatile,
+                    _ => Kind::Restrict,
+                };
+                let ty = context.plain_offset(plain.ty(BIG))?;
+                self.reference(offset, head(Name::EMPTY, kind, 0, false, ty));
+            }
             _ => {
                 let ty = context.plain_offset(plain.ty(BIG))?;
                 let found = self.plain_name(plain.name(BIG), context);
@@ -417,19 +427,19 @@ impl Reader<'_> {
 
     /// Finishes what is open, if anything is.
     pub(super) fn close(&mut self) -> Result<(), UnitError> {
-        if let Some(&Frame::Expected { template, next, .. }) = self.frames.last()
-            && !(next as usize == self.templates.sayings(template).len())
-        {
+        if let Some(&Frame::Expected { id, template, next, targets_from, .. }) = self.frames.last() {
+            if next as usize == self.templates.sayings(template).len() {
+                self.frames.pop();
+                let shape = self.templates.shape(template);
+                self.unit.define_like(id, shape, &self.targets[targets_from..]);
+                self.targets.truncate(targets_from);
+                return Ok(());
+            }
             self.unexpected();
         }
         let Some(frame) = self.frames.pop() else { return Ok(()) };
         match frame {
-            Frame::Transparent | Frame::Opaque | Frame::Tagged(_) => {}
-            Frame::Expected { id, template, targets_from, .. } => {
-                let shape = self.templates.shape(template);
-                self.unit.define_like(id, shape, &self.targets[targets_from..]);
-                self.targets.truncate(targets_from);
-            }
+            Frame::Transparent | Frame::Opaque | Frame::Tagged(_) | Frame::Expected { .. } => {}
             Frame::Composite { id, kind, name, size, members_from, lesson } => {
                 self.templates.end(lesson, id, self.members.len() - members_from);
                 self.members.define(
