@@ -3,7 +3,7 @@
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::pool::{GlobalRef, Pool, hash_words};
+use super::pool::{GlobalRef, Pool, hash_words, spread};
 use crate::kind::Info;
 
 /// Interns records for one thread.
@@ -38,7 +38,7 @@ impl Known {
     }
 }
 
-const RECENT_BITS: u32 = 15;
+const RECENT_BITS: u32 = 16;
 
 /// Where a record could be among the recent ones: a quick hash of its first words, which nearly always tell named types and
 /// references apart. Of other types the last words, such as the element type and length of an array, are as good.
@@ -122,14 +122,13 @@ impl<'p> Interner<'p> {
     }
 
     fn intern_by_hash(&mut self, record: &[u32], place: usize) -> Known {
-        let hash = hash_words(record);
-        let tag = hash as u32;
+        let tag = hash_words(record);
         let Interner { pool, words, table, recent, .. } = self;
         let equal = |known: &Known| known.tag == tag && known.words(words) == record;
-        let known = match table.entry(hash, equal, |known| hash_words(known.words(words))) {
+        let known = match table.entry(spread(tag), equal, |known| spread(known.tag)) {
             Entry::Occupied(found) => *found.get(),
             Entry::Vacant(slot) => {
-                let global = pool.intern(record, hash);
+                let global = pool.intern(record, tag);
                 let known = Known { start: words.len() as u32, len: record.len() as u32, tag, global };
                 slot.insert(known);
                 words.extend_from_slice(record);

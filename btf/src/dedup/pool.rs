@@ -119,7 +119,8 @@ pub struct Pool {
 struct NameShard {
     bytes: Vec<u8>,
     ends: Vec<u32>,
-    table: HashTable<u32>,
+    /// Each name's place and the hash that it was given, so that a growing table need not read names again.
+    table: HashTable<(u32, u32)>,
 }
 
 #[derive(Default)]
@@ -152,12 +153,18 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn hash_bytes(bytes: &[u8]) -> u64 {
-    foldhash::fast::FixedState::default().hash_one(bytes)
+fn hash_bytes(bytes: &[u8]) -> u32 {
+    foldhash::fast::FixedState::default().hash_one(bytes) as u32
+}
+
+/// A hash of 64 bits, as tables want it, of the 32 that are kept.
+#[inline]
+pub(super) fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[inline]
-pub(super) fn hash_words(words: &[u32]) -> u64 {
+pub(super) fn hash_words(words: &[u32]) -> u32 {
     let mut hasher = foldhash::fast::FixedState::default().build_hasher();
     let (pairs, rest) = words.as_chunks::<2>();
     for &[low, high] in pairs {
@@ -166,7 +173,7 @@ pub(super) fn hash_words(words: &[u32]) -> u64 {
     for &word in rest {
         hasher.write_u32(word);
     }
-    hasher.finish()
+    hasher.finish() as u32
 }
 
 /// The shard for a hash: bits that the hash tables inside the shards use least.
@@ -192,17 +199,19 @@ impl Pool {
         if bytes.is_empty() {
             return Name::EMPTY;
         }
-        let hash = hash_bytes(bytes);
+        let tag = hash_bytes(bytes);
+        let hash = spread(tag);
         let index = shard_of(hash);
         let mut guard = locked(&self.names[index]);
         let NameShard { bytes: stored, ends, table } = &mut *guard;
-        let equal = |&local: &u32| slice_between(stored, ends, local) == bytes;
-        let local = match table.entry(hash, equal, |&local| hash_bytes(slice_between(stored, ends, local))) {
-            Entry::Occupied(found) => *found.get(),
+        let equal =
+            |&(local, other): &(u32, u32)| other == tag && slice_between(stored, ends, local) == bytes;
+        let local = match table.entry(hash, equal, |&(_, tag)| spread(tag)) {
+            Entry::Occupied(found) => found.get().0,
             Entry::Vacant(slot) => {
                 let local = ends.len() as u32;
                 assert!(local < MAX_LOCAL, "more than 2^29 distinct names");
-                slot.insert(local);
+                slot.insert((local, tag));
                 stored.extend_from_slice(bytes);
                 ends.push(stored.len() as u32);
                 local
@@ -212,17 +221,16 @@ impl Pool {
         Name((local + 1) << SHARD_BITS | index as u32)
     }
 
-    /// The reference to this record, which is added if it is new; `hash` is its [`hash_words`]. Its names are [`Name`]s and its references [`GlobalRef`]s.
+    /// The reference to this record, which is added if it is new; `tag` is its [`hash_words`]. Its names are [`Name`]s and its references [`GlobalRef`]s.
     #[inline]
-    pub(crate) fn intern(&self, record: &[u32], hash: u64) -> GlobalRef {
+    pub(crate) fn intern(&self, record: &[u32], tag: u32) -> GlobalRef {
+        let hash = spread(tag);
         let index = shard_of(hash);
         let mut guard = locked(&self.records[index]);
         let RecordShard { words, ends, table } = &mut *guard;
-        let tag = hash as u32;
         let equal =
             |&(local, other): &(u32, u32)| other == tag && slice_between(words, ends, local) == record;
-        let rehash = |&(local, _): &(u32, u32)| hash_words(slice_between(words, ends, local));
-        let local = match table.entry(hash, equal, rehash) {
+        let local = match table.entry(hash, equal, |&(_, tag)| spread(tag)) {
             Entry::Occupied(found) => found.get().0,
             Entry::Vacant(slot) => {
                 let local = ends.len() as u32;

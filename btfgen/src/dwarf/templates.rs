@@ -82,6 +82,9 @@ const MAX_NUMBER: u32 = u32::MAX / 8;
 /// A type by its own DIE: kind, name and size in bytes.
 pub(super) type Head = (Kind, u32, u32);
 
+/// No type has it.
+const NO_HEAD: Head = (Kind::Int, 0, 0);
+
 /// A type that is being read without a template, and could become one.
 #[derive(Clone, Copy)]
 pub(super) struct Lesson {
@@ -93,9 +96,12 @@ pub(super) struct Lesson {
 /// What is known of the last type of a name and size.
 #[derive(Clone, Copy)]
 struct Template {
+    head: Head,
     from: u32,
     len: u32,
     shape: Shape,
+    /// The template that was found next after this one: units show types in much the same order.
+    next: u32,
 }
 
 /// The types met before, and those of the unit that is being read.
@@ -103,6 +109,8 @@ struct Template {
 pub(super) struct Templates {
     by_head: FastMap<Head, u32>,
     all: Vec<Template>,
+    /// The template that was found last.
+    last: u32,
     sayings: Vec<Saying>,
     /// What members of unfinished types say, innermost last.
     open: Vec<Saying>,
@@ -121,8 +129,16 @@ impl Templates {
 
     /// The template for a type.
     #[inline]
-    pub(super) fn find(&self, head: Head) -> Option<u32> {
-        self.by_head.get(&head).copied()
+    pub(super) fn find(&mut self, head: Head) -> Option<u32> {
+        let guess = self.all.get(self.last as usize)?.next;
+        if self.all.get(guess as usize).is_some_and(|template| template.head == head) {
+            self.last = guess;
+            return Some(guess);
+        }
+        let found = *self.by_head.get(&head)?;
+        self.all[self.last as usize].next = found;
+        self.last = found;
+        Some(found)
     }
 
     /// The shape of a template.
@@ -182,9 +198,14 @@ impl Templates {
             if Info(unit.shape_record(shape)[1]).vlen() as usize != sayings.len() {
                 continue; // it lost its members because one of their types is missing
             }
-            let template = Template { from: self.sayings.len() as u32, len: sayings.len() as u32, shape };
+            let (from, len) = (self.sayings.len() as u32, sayings.len() as u32);
+            let place = self.all.len() as u32;
+            let template = Template { head, from, len, shape, next: place + 1 };
             self.sayings.extend_from_slice(sayings);
-            self.by_head.insert(head, self.all.len() as u32);
+            if let Some(before) = self.by_head.insert(head, place) {
+                // It must not be found any more.
+                self.all[before as usize].head = NO_HEAD;
+            }
             self.all.push(template);
         }
         self.clear();
