@@ -20,7 +20,8 @@ use crate::{Endian, StrOffset, TypeId};
 #[derive(Clone, Debug)]
 pub struct Strings {
     bytes: Vec<u8>,
-    places: HashTable<u32>,
+    /// Where each string is, and the lower half of its hash, so that a growing table need not read strings again.
+    places: HashTable<(u32, u32)>,
     /// Offset of the first byte: a base's string length, for split BTF.
     first: u32,
     /// Seeded at random, so that hostile names cannot be chosen to collide. Offsets depend on the order of arrival only.
@@ -40,13 +41,16 @@ impl Strings {
             return StrOffset(0);
         }
         let Strings { bytes, places, first, hasher } = self;
-        let at = |place: u32| stored(bytes, place);
-        let hash = hasher.hash_one(string);
-        match places.entry(hash, |&place| at(place) == string, |&place| hasher.hash_one(at(place))) {
-            Entry::Occupied(place) => StrOffset(*first + place.get()),
+        let tag = hasher.hash_one(string) as u32;
+        let equal = |&(place, other): &(u32, u32)| {
+            let rest = bytes[place as usize..].strip_prefix(string);
+            other == tag && rest.and_then(<[u8]>::first) == Some(&0)
+        };
+        match places.entry(spread(tag), equal, |&(_, tag)| spread(tag)) {
+            Entry::Occupied(place) => StrOffset(*first + place.get().0),
             Entry::Vacant(slot) => {
                 let place = bytes.len() as u32;
-                slot.insert(place);
+                slot.insert((place, tag));
                 bytes.extend_from_slice(string);
                 bytes.push(0);
                 StrOffset(*first + place)
@@ -65,9 +69,10 @@ impl Strings {
     }
 }
 
-fn stored(bytes: &[u8], place: u32) -> &[u8] {
-    let tail = &bytes[place as usize..];
-    &tail[..tail.iter().position(|&byte| byte == 0).unwrap_or(tail.len())]
+/// A hash of 64 bits, as tables want it, of the 32 that are kept.
+#[inline]
+pub(crate) fn spread(tag: u32) -> u64 {
+    u64::from(tag).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// Collects types and strings, and writes them as one BTF blob.

@@ -1,5 +1,7 @@
 //! Writing what is left after deduplication: every type once, in the order in which the units first show it.
 
+use std::borrow::Cow;
+
 use hashbrown::HashMap;
 
 use super::context::{Context, DECLARED};
@@ -10,7 +12,7 @@ use super::{Declaration, DeclarationKind};
 use crate::build::Builder;
 use crate::error::{Error, Result};
 use crate::kind::{Info, Kind, MAX_VLEN};
-use crate::refs::{Ref, visit_refs};
+use crate::refs::{Ref, visit_refs, visit_type_refs};
 use crate::{StrOffset, TypeId};
 
 /// A type of the result.
@@ -22,6 +24,23 @@ enum Thing {
     Group(u32),
     /// A symbol that is only declared.
     Declared(GlobalRef),
+}
+
+/// The number of each thing in the result; 0 if it has none yet.
+struct Ids {
+    records: Vec<u32>,
+    groups: Vec<u32>,
+    declared: HashMap<GlobalRef, u32, foldhash::fast::FixedState>,
+}
+
+impl Ids {
+    fn of(&mut self, thing: Thing) -> &mut u32 {
+        match thing {
+            Thing::Record(record) => &mut self.records[record as usize],
+            Thing::Group(group) => &mut self.groups[group as usize],
+            Thing::Declared(symbol) => self.declared.entry(symbol).or_default(),
+        }
+    }
 }
 
 /// What to do with a record that a unit shows.
@@ -39,9 +58,12 @@ pub(super) struct Emitter<'a, 'p> {
     symbols: &'a Symbols,
     context: &'a Context,
     units: &'a [UnitTypes],
-    ids: HashMap<Thing, u32, foldhash::fast::FixedState>,
+    ids: Ids,
     things: Vec<Thing>,
-    strings: HashMap<Name, StrOffset, foldhash::fast::FixedState>,
+    /// Where each name is in the result, by the name's number; 0 if it is not there yet.
+    strings: Vec<StrOffset>,
+    /// A record on its way into the result.
+    words: Vec<u32>,
     builder: Builder,
 }
 
@@ -58,9 +80,14 @@ impl<'a, 'p> Emitter<'a, 'p> {
             symbols,
             context,
             units,
-            ids: HashMap::default(),
+            ids: Ids {
+                records: vec![0; pool.len()],
+                groups: vec![0; context.groups.len()],
+                declared: HashMap::default(),
+            },
             things: Vec::new(),
-            strings: HashMap::default(),
+            strings: vec![StrOffset(0); pool.name_numbers()],
+            words: Vec::new(),
             builder,
         }
     }
@@ -77,7 +104,7 @@ impl<'a, 'p> Emitter<'a, 'p> {
         }
         let first = self.builder.next_id().0;
         for (declaration, target) in declarations.iter().zip(targets) {
-            let target = target.map_or(TypeId::VOID, |target| TypeId(self.ids[&target]));
+            let target = target.map_or(TypeId::VOID, |target| TypeId(*self.ids.of(target)));
             self.write_declaration(declaration, target, first)?;
         }
         Ok(self.builder)
@@ -118,10 +145,10 @@ impl<'a, 'p> Emitter<'a, 'p> {
     }
 
     fn number(&mut self, thing: Thing) {
-        let next = self.things.len() as u32 + 1;
-        if let hashbrown::hash_map::Entry::Vacant(slot) = self.ids.entry(thing) {
-            slot.insert(next);
+        let id = self.ids.of(thing);
+        if *id == 0 {
             self.things.push(thing);
+            *id = self.things.len() as u32;
         }
     }
 
@@ -131,16 +158,9 @@ impl<'a, 'p> Emitter<'a, 'p> {
         while next < self.things.len() {
             let thing = self.things[next];
             let mut targets = self.targets(thing);
-            let mut record = self.record(thing);
-            visit_refs(&mut record, |what, word| {
-                if what == Ref::Type
-                    && let Some(target) = targets.resolve(self.pool, self.symbols, GlobalRef(*word))
-                {
-                    let number = self.things.len() as u32 + 1;
-                    if let hashbrown::hash_map::Entry::Vacant(slot) = self.ids.entry(target) {
-                        slot.insert(number);
-                        self.things.push(target);
-                    }
+            visit_type_refs(&self.record(thing), |word| {
+                if let Some(target) = targets.resolve(self.pool, self.symbols, GlobalRef(word)) {
+                    self.number(target);
                 }
             });
             next += 1;
@@ -149,27 +169,33 @@ impl<'a, 'p> Emitter<'a, 'p> {
 
     fn write(&mut self, thing: Thing) {
         let mut targets = self.targets(thing);
-        let mut record = self.record(thing);
-        let Emitter { pool, symbols, ids, strings, builder, .. } = self;
-        visit_refs(&mut record, |what, word| match what {
+        let known = self.record(thing);
+        let Emitter { pool, symbols, ids, strings, builder, words, .. } = self;
+        words.clear();
+        words.extend_from_slice(&known);
+        visit_refs(words, |what, word| match what {
             Ref::String => {
                 let name = Name(*word);
-                *word = strings.entry(name).or_insert_with(|| builder.string(pool.name(name))).0;
+                let string = &mut strings[name.word() as usize];
+                if *string == StrOffset(0) {
+                    *string = builder.string(pool.name(name));
+                }
+                *word = string.0;
             }
             Ref::Type => {
                 let target = targets.resolve(pool, symbols, GlobalRef(*word));
-                *word = target.map_or(0, |target| ids[&target]);
+                *word = target.map_or(0, |target| *ids.of(target));
             }
         });
-        builder.add_record(&record);
+        builder.add_record(words);
     }
 
     /// A thing's record, still with the pool's names and references.
-    fn record(&self, thing: Thing) -> Vec<u32> {
+    fn record(&self, thing: Thing) -> Cow<'p, [u32]> {
         match thing {
-            Thing::Record(record) => self.pool.record(record as usize).to_vec(),
+            Thing::Record(record) => self.pool.record(record as usize).into(),
             Thing::Group(group) => {
-                self.pool.record(self.context.groups[group as usize].record as usize).to_vec()
+                self.pool.record(self.context.groups[group as usize].record as usize).into()
             }
             Thing::Declared(symbol) => {
                 let declarations = &self.symbols.get(symbol).declarations;
@@ -179,13 +205,13 @@ impl<'a, 'p> Emitter<'a, 'p> {
                     .min_by_key(|r| r[1..].to_vec());
                 let kind = symbol.symbol_kind();
                 match record {
-                    Some(record) => record.to_vec(),
+                    Some(record) => record.into(),
                     None if kind == SymbolKind::Enum => {
-                        vec![symbol.symbol_name().0, Info::new(Kind::Enum, 0, false).0, 4]
+                        vec![symbol.symbol_name().0, Info::new(Kind::Enum, 0, false).0, 4].into()
                     }
                     None => {
                         let union = kind == SymbolKind::Union;
-                        vec![symbol.symbol_name().0, Info::new(Kind::Fwd, 0, union).0, 0]
+                        vec![symbol.symbol_name().0, Info::new(Kind::Fwd, 0, union).0, 0].into()
                     }
                 }
             }

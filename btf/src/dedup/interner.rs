@@ -3,7 +3,8 @@
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::pool::{GlobalRef, Pool, hash_words, spread};
+use super::pool::{GlobalRef, Pool, hash_words};
+use crate::build::spread;
 use crate::kind::Info;
 
 /// Interns records for one thread.

@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
+use crate::build::spread;
 use crate::kind::{Info, Kind};
 
 const SHARD_BITS: u32 = 5;
@@ -157,12 +158,6 @@ fn hash_bytes(bytes: &[u8]) -> u32 {
     foldhash::fast::FixedState::default().hash_one(bytes) as u32
 }
 
-/// A hash of 64 bits, as tables want it, of the 32 that are kept.
-#[inline]
-pub(super) fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
 #[inline]
 pub(super) fn hash_words(words: &[u32]) -> u32 {
     let mut hasher = foldhash::fast::FixedState::default().build_hasher();
@@ -293,6 +288,12 @@ impl<'p> FrozenPool<'p> {
             }
         }
         ByReference(values)
+    }
+
+    /// One more than the largest number that a name has.
+    pub(crate) fn name_numbers(&self) -> usize {
+        let longest = self.names.iter().map(|shard| shard.ends.len()).max().unwrap_or(0);
+        (longest + 1) << SHARD_BITS
     }
 
     /// The record with a dense number.

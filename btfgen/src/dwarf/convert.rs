@@ -11,7 +11,7 @@ use super::calling::Convention;
 use super::functions::{Candidate, Doubts};
 use super::kernel_symbols::KernelSymbols;
 use super::locations::ListSections;
-use super::names::StringSections;
+use super::names::{Names, StringSections};
 use super::tables::Tables;
 use super::unit::{Content, Reader, Sections, UnitPlace};
 use super::unit_error::UnitError;
@@ -295,29 +295,32 @@ const ARTIFICIAL_INDEX: &[u8] = b"__ARRAY_SIZE_TYPE__";
 impl<const BIG: bool> Input<'_, BIG> {
     /// Converts all units, each by itself where that is possible.
     fn all(&self, threads: usize) -> Result<Converted, ElfError> {
+        let names = || Names::new(self.sections.strings.str.len());
         let mut pool = Pool::new();
         let mut symbols = KernelSymbols::read(self.image, &pool)?;
-        let mut units = self.each_alone(&pool, &symbols, threads);
+        let mut known = names();
+        let mut units = self.each_alone(&pool, &known, &symbols, threads);
         if units.outcomes.contains(&Outcome::Lost(UnitError::Foreign)) {
             pool = Pool::new();
             symbols = KernelSymbols::read(self.image, &pool)?;
-            units = self.all_as_one(&pool, &symbols);
+            known = names();
+            units = self.all_as_one(&pool, &known, &symbols);
         } else {
             let again = pool.units_needing_edges(&units.types);
-            self.read_again(&pool, &symbols, &mut units, &again);
+            self.read_again(&pool, &known, &symbols, &mut units, &again);
         }
         Ok(Converted { pool, symbols, units })
     }
 
-    fn reader<'p>(&self, pool: &'p Pool) -> Reader<'p> {
-        Reader::new(pool, self.index_type, self.convention)
+    fn reader<'p>(&self, pool: &'p Pool, names: &'p Names) -> Reader<'p> {
+        Reader::new(pool, names, self.index_type, self.convention)
     }
 
     /// Converts each unit by itself.
-    fn each_alone(&self, pool: &Pool, symbols: &KernelSymbols, threads: usize) -> Units {
+    fn each_alone(&self, pool: &Pool, names: &Names, symbols: &KernelSymbols, threads: usize) -> Units {
         let next = AtomicUsize::new(0);
         let worker = || {
-            let mut reader = self.reader(pool);
+            let mut reader = self.reader(pool, names);
             let mut done = Vec::new();
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
@@ -352,8 +355,15 @@ impl<const BIG: bool> Input<'_, BIG> {
     }
 
     /// Reads units once more, keeping their edges.
-    fn read_again(&self, pool: &Pool, symbols: &KernelSymbols, units: &mut Units, which: &[usize]) {
-        let mut reader = self.reader(pool);
+    fn read_again(
+        &self,
+        pool: &Pool,
+        names: &Names,
+        symbols: &KernelSymbols,
+        units: &mut Units,
+        which: &[usize],
+    ) {
+        let mut reader = self.reader(pool, names);
         for &index in which {
             let (_, types, declarations) = self.alone(symbols, &mut reader, index, true);
             units.types[index] = types;
@@ -381,8 +391,8 @@ impl<const BIG: bool> Input<'_, BIG> {
     }
 
     /// Converts all units as one, so that they may refer to each other's types.
-    fn all_as_one(&self, pool: &Pool, symbols: &KernelSymbols) -> Units {
-        let mut reader = self.reader(pool);
+    fn all_as_one(&self, pool: &Pool, names: &Names, symbols: &KernelSymbols) -> Units {
+        let mut reader = self.reader(pool, names);
         let end = self.sections.info.len();
         let outcomes = self.places.iter().map(|place| self.read(&mut reader, place, (0, end))).collect();
         reader.resolve(self.address_size, BIG, |name| symbols.knows(name));

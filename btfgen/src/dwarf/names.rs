@@ -1,6 +1,7 @@
 //! DWARF's strings as names of the pool, remembered so that each is looked up seldom.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use btf::dedup::{Name, Pool};
 
@@ -35,7 +36,7 @@ impl<'a> StringSections<'a> {
 }
 
 /// A string of DWARF.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Found {
     /// As it is; that is right for INT and FLOAT.
     pub(crate) name: Name,
@@ -72,13 +73,14 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    pub(crate) fn new() -> Names {
-        Names { by_offset: ByKey::new(), short: ByKey::new() }
+    /// No names, of a file with a `.debug_str` of this length in bytes.
+    pub(crate) fn new(str_len: usize) -> Names {
+        Names { by_offset: ByKey::new(str_len / USUAL_LEN), short: ByKey::new(SHORT) }
     }
 
     /// The name that an attribute's value gives; `None` if it lies outside its section or is no string.
     pub(crate) fn get(
-        &mut self,
+        &self,
         pool: &Pool,
         sections: &StringSections<'_>,
         str_offset: impl FnOnce(u64) -> Option<u64>,
@@ -95,7 +97,7 @@ impl Names {
 
     /// The name of the string at an offset of `.debug_str`.
     #[inline]
-    pub(crate) fn at(&mut self, pool: &Pool, section: &[u8], offset: u64) -> Option<Found> {
+    pub(crate) fn at(&self, pool: &Pool, section: &[u8], offset: u64) -> Option<Found> {
         let key = u32::try_from(offset).ok().filter(|&key| key != NO_KEY)?;
         match self.by_offset.get(key) {
             Some(name) => Some(name.into()),
@@ -105,7 +107,7 @@ impl Names {
 
     /// The name of a string that stands in a DIE.
     #[inline]
-    pub(crate) fn inline(&mut self, pool: &Pool, bytes: &[u8]) -> Found {
+    pub(crate) fn inline(&self, pool: &Pool, bytes: &[u8]) -> Found {
         let key = match *bytes {
             [] => return Found::default(),
             [a] => u32::from(a),
@@ -127,10 +129,13 @@ impl From<Name> for Found {
     }
 }
 
-/// A hash table made for this: what is asked for is nearly always there, and an entry is in one cache line with those after it.
+/// A hash table made for this: what is asked for is nearly always there, an entry is in one cache line with those after it, and all threads
+/// read and fill it without waiting. It does not grow; what finds no room is looked up each time.
 struct ByKey {
-    entries: Vec<(u32, Name)>,
-    len: usize,
+    /// A key and its name, or [`NOTHING`].
+    entries: Box<[AtomicU64]>,
+    /// How many more entries there may be.
+    room: AtomicUsize,
     shift: u32,
     /// Odd, and another in each table: nobody can make a file whose offsets all want the same place.
     factor: u32,
@@ -138,51 +143,66 @@ struct ByKey {
 
 /// No string starts here: not a valid offset in a section of less than 4 GiB, nor a packed string without a zero byte.
 const NO_KEY: u32 = u32::MAX;
-const FIRST_BITS: u32 = 8;
+const NOTHING: u64 = (NO_KEY as u64) << 32;
+/// Bytes of `.debug_str` for each string. Kernels have some thirty, but for what tools other than compilers put there.
+const USUAL_LEN: usize = 24;
+/// More strings of up to three bytes than a kernel has.
+const SHORT: usize = 1 << 12;
+/// The least and the most strings that a table has room for. The latter takes 64 MiB.
+const LEAST: usize = 1 << 8;
+const MOST: usize = 1 << 22;
 
 impl ByKey {
-    fn new() -> ByKey {
+    /// A table with room for at least so many keys, or for as many as there may be.
+    fn new(room: usize) -> ByKey {
+        let room = room.clamp(LEAST, MOST).next_power_of_two();
+        // Half of the places stay empty, so that searches are short and end.
+        let entries: Box<[AtomicU64]> = (0..room * 2).map(|_| AtomicU64::new(NOTHING)).collect();
         let factor = RandomState::new().hash_one(0) as u32 | 1;
-        let entries = vec![(NO_KEY, Name::EMPTY); 1 << FIRST_BITS];
-        ByKey { entries, len: 0, shift: 32 - FIRST_BITS, factor }
+        let shift = 32 - entries.len().trailing_zeros();
+        ByKey { entries, room: AtomicUsize::new(room), shift, factor }
     }
 
-    /// Where a key is or would be: at the first place from its own on that holds it or nothing.
+    /// The places in which a key may be, from its own on.
     #[inline]
-    fn place(&self, key: u32) -> usize {
+    fn places(&self, key: u32) -> impl Iterator<Item = &AtomicU64> {
+        let first = (key.wrapping_mul(self.factor) >> self.shift) as usize;
         let mask = self.entries.len() - 1;
-        let mut place = (key.wrapping_mul(self.factor) >> self.shift) as usize;
-        while self.entries[place & mask].0 != key && self.entries[place & mask].0 != NO_KEY {
-            place += 1;
-        }
-        place & mask
+        (first..).map(move |place| &self.entries[place & mask])
     }
 
     #[inline]
     fn get(&self, key: u32) -> Option<Name> {
-        let (known, name) = self.entries[self.place(key)];
-        (known == key).then_some(name)
+        for place in self.places(key) {
+            let entry = place.load(Ordering::Relaxed);
+            if (entry >> 32) as u32 == key {
+                return Some(Name::from_word(entry as u32));
+            }
+            if entry == NOTHING {
+                return None;
+            }
+        }
+        None
     }
 
     /// Keeps a name, unless it is one that must be counted each time because BTF does not allow it.
     #[cold]
-    fn add(&mut self, key: u32, found: Found) -> Found {
-        if found.name != found.identifier {
+    fn add(&self, key: u32, found: Found) -> Found {
+        let taken = |room: usize| room.checked_sub(1);
+        if found.name != found.identifier
+            || self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_err()
+        {
             return found;
         }
-        // Half of the places stay empty, so that searches are short.
-        if self.len * 2 >= self.entries.len() && self.shift > 1 {
-            let twice = vec![(NO_KEY, Name::EMPTY); self.entries.len() * 2];
-            let before = std::mem::replace(&mut self.entries, twice);
-            self.shift -= 1;
-            for entry in before.into_iter().filter(|entry| entry.0 != NO_KEY) {
-                let place = self.place(entry.0);
-                self.entries[place] = entry;
+        let entry = u64::from(key) << 32 | u64::from(found.name.word());
+        for place in self.places(key) {
+            match place.compare_exchange(NOTHING, entry, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => break,
+                // Another thread was quicker; the pool gave it the same name.
+                Err(other) if other == entry => break,
+                Err(_) => {}
             }
         }
-        let place = self.place(key);
-        self.entries[place] = (key, found.name);
-        self.len += 1;
         found
     }
 }
@@ -201,20 +221,23 @@ fn string_at(section: &[u8], offset: u64) -> Option<&[u8]> {
 mod tests {
     use super::*;
 
-    /// Check that every key keeps its name while the table grows.
+    /// Check that every key keeps its name, that there is room for as many as was said and no more, and that threads agree.
     #[test]
     fn many_keys() {
-        let mut names = ByKey::new();
+        let names = ByKey::new(5000);
         let pool = Pool::new();
         let name = |key: u32| Found::from(pool.name(key.to_string().as_bytes()));
-        let keys = (0..100_000u32).map(|key| key.wrapping_mul(0x0100_0193) >> 3).filter(|&key| key != NO_KEY);
-        for key in keys.clone() {
-            if names.get(key).is_none() {
-                names.add(key, name(key));
+        let keys = |count: u32| (0..count).map(|key| key.wrapping_mul(0x0100_0193) >> 3);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| keys(4000).for_each(|key| assert_eq!(names.add(key, name(key)), name(key))));
             }
-        }
-        assert!(keys.clone().all(|key| names.get(key) == Some(name(key).name)));
-        assert!(names.get(NO_KEY - 1).is_none() && names.len * 2 <= names.entries.len());
+        });
+        assert!(keys(4000).all(|key| names.get(key) == Some(name(key).name)));
+        keys(100_000).for_each(|key| assert_eq!(names.add(key, name(key)), name(key)));
+        assert!(keys(4000).all(|key| names.get(key) == Some(name(key).name)));
+        assert!(keys(100_000).all(|key| names.get(key).is_none_or(|found| found == name(key).name)));
+        assert!(names.get(NO_KEY - 1).is_none());
     }
 
     /// Check that names which BTF does not allow are replaced, and that long ones are cut wherever they stand.

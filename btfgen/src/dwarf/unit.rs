@@ -171,7 +171,7 @@ const MAX_DEPTH: usize = 1 << 16;
 /// Reads units, one after another, with memory that is kept between them.
 pub(crate) struct Reader<'p> {
     pub(super) pool: &'p Pool,
-    names: Names,
+    names: &'p Names,
     /// Where the plans of a unit are that shares its abbreviation table with no other.
     pub(crate) plans: Plans,
     frames: Vec<Frame>,
@@ -208,10 +208,10 @@ pub(crate) struct Reader<'p> {
 }
 
 impl<'p> Reader<'p> {
-    pub(crate) fn new(pool: &'p Pool, index_type: &[u8], convention: Convention) -> Self {
+    pub(crate) fn new(pool: &'p Pool, names: &'p Names, index_type: &[u8], convention: Convention) -> Self {
         Reader {
             pool,
-            names: Names::new(),
+            names,
             plans: Plans::default(),
             frames: Vec::new(),
             templates: Templates::default(),
