@@ -384,7 +384,7 @@ impl<const BIG: bool> Input<'_, BIG> {
         if outcome != Outcome::Converted {
             return (outcome, UnitTypes::default(), UnitDeclarations::default());
         }
-        reader.resolve(self.address_size, BIG, |name| symbols.knows(name));
+        reader.resolve(&self.sections.strings, self.address_size, BIG, |name| symbols.knows(name));
         let types = reader.intern(keep_edges);
         let declarations = self.declarations(reader, keep_edges);
         (outcome, types, declarations)
@@ -395,7 +395,7 @@ impl<const BIG: bool> Input<'_, BIG> {
         let mut reader = self.reader(pool, names);
         let end = self.sections.info.len();
         let outcomes = self.places.iter().map(|place| self.read(&mut reader, place, (0, end))).collect();
-        reader.resolve(self.address_size, BIG, |name| symbols.knows(name));
+        reader.resolve(&self.sections.strings, self.address_size, BIG, |name| symbols.knows(name));
         let types = reader.intern(true);
         let declarations = self.declarations(&reader, true);
         Units { outcomes, types: vec![types], declarations: vec![declarations] }

@@ -57,12 +57,35 @@ pub(crate) struct Params {
     open_from: usize,
 }
 
+/// What a unit's functions are judged by.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) finder: &'a Finder<'a>,
+    pub(crate) convention: &'a Convention,
+    /// In bytes.
+    pub(crate) address_size: u8,
+    pub(crate) name_of: &'a dyn Fn(Text) -> Name,
+}
+
+/// A name that is looked up only when it is needed: those of most parameters never are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Text {
+    Name(Name),
+    /// An offset in `.debug_str`.
+    Str(u32),
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Text::Name(Name::EMPTY)
+    }
+}
+
 /// A parameter's DIE.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Param {
     /// DIE offset.
     pub(crate) offset: u32,
-    pub(crate) name: Name,
+    pub(crate) name: Text,
     /// DIE offset of its type.
     pub(crate) ty: u32,
     /// DIE offset of the parameter that it is an instance of.
@@ -213,9 +236,7 @@ impl Functions {
     pub(crate) fn resolve(
         &mut self,
         unit: &mut Unit<'_>,
-        finder: &Finder<'_>,
-        convention: &Convention,
-        address_size: u8,
+        surroundings: &Surroundings<'_>,
         is_known: impl Fn(Name) -> bool,
     ) {
         let mut known = Vec::new();
@@ -237,7 +258,7 @@ impl Functions {
         // Instances have told their origins by now where the parameters are.
         for (index, reordered) in known {
             if !self.all[index].declaration {
-                self.candidate(unit, finder, convention, address_size, index, reordered);
+                self.candidate(unit, surroundings, index, reordered);
             }
         }
     }
@@ -279,22 +300,20 @@ impl Functions {
     fn candidate(
         &mut self,
         unit: &mut Unit<'_>,
-        finder: &Finder<'_>,
-        convention: &Convention,
-        address_size: u8,
+        surroundings: &Surroundings<'_>,
         index: usize,
         reordered: bool,
     ) {
+        let &Surroundings { finder, convention, address_size, name_of } = surroundings;
         let no_call = self.is_no_call(index);
         let Functions { all, params, payload, candidates, .. } = self;
         let function = &all[index];
         let list = &params[function.params.place.clone()];
-        let fits = |param: &Param| param.name != Name::EMPTY && finder.find(param.ty).0 != 0;
-        if !list.iter().all(fits) || vlen(list.len() + 1).is_err() {
-            return;
-        }
         payload.clear();
-        payload.extend(list.iter().flat_map(|param| [param.name.word(), finder.find(param.ty).0]));
+        payload.extend(list.iter().flat_map(|param| [name_of(param.name).word(), finder.find(param.ty).0]));
+        if payload.contains(&0) || vlen(list.len() + 1).is_err() {
+            return; // a parameter without a name or a type
+        }
         if function.params.variadic {
             payload.extend([0, 0]);
         }

@@ -99,6 +99,11 @@ impl<'a, 'u> UnitContext<'a, 'u> {
         }
     }
 
+    /// Whether the unit is converted by itself.
+    pub(crate) fn is_alone(&self) -> bool {
+        (self.base, self.end) == (self.place.start, self.place.end)
+    }
+
     /// Notes whether clang compiled the unit, once the attributes of its root are read.
     pub(crate) fn see_producer<const BIG: bool>(&mut self) {
         let index = |index| self.str_offset::<BIG>(index);

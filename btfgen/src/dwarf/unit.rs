@@ -13,7 +13,7 @@ use super::calling::Convention;
 use super::convert::FastMap;
 use super::cursor::Cursor;
 use super::form::{self, Value};
-use super::functions::{Code, Functions};
+use super::functions::{Code, Functions, Surroundings, Text};
 use super::language::is_c;
 use super::layout::Number;
 use super::locations::ListSections;
@@ -460,7 +460,13 @@ impl<'p> Reader<'p> {
     }
 
     /// Turns DIE offsets into local ids, now that all are known, and mends what waited for that.
-    pub(crate) fn resolve(&mut self, address_size: u8, big: bool, is_known: impl Fn(Name) -> bool) {
+    pub(crate) fn resolve(
+        &mut self,
+        strings: &StringSections<'_>,
+        address_size: u8,
+        big: bool,
+        is_known: impl Fn(Name) -> bool,
+    ) {
         let int = self.index_type();
         let finder = Finder { slots: &self.slots, offsets: &self.offsets, aliases: &self.aliases };
         let mut incomplete = Vec::new();
@@ -499,7 +505,14 @@ impl<'p> Reader<'p> {
                 self.degraded += 1;
             }
         }
-        self.functions.resolve(&mut self.unit, &finder, &self.convention, address_size, is_known);
+        let (names, pool) = (self.names, self.pool);
+        let name_of = |text| match text {
+            Text::Name(name) => name,
+            Text::Str(offset) => names.at(pool, strings.str, offset.into()).unwrap_or_default().identifier,
+        };
+        let surroundings =
+            Surroundings { finder: &finder, convention: &self.convention, address_size, name_of: &name_of };
+        self.functions.resolve(&mut self.unit, &surroundings, is_known);
         self.tags.resolve(&mut self.unit);
         variables::resolve(&mut self.variables, &self.unit, &finder, address_size);
     }

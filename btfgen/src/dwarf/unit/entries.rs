@@ -5,7 +5,7 @@ use btf::dedup::{LocalId, Name, head};
 
 use super::{Attrs, Frame, Reader, elements, vlen};
 use crate::dwarf::cursor::Cursor;
-use crate::dwarf::functions::{Function, Param};
+use crate::dwarf::functions::{Function, Param, Text};
 use crate::dwarf::layout::{Number, Plain, PlainName};
 use crate::dwarf::locations::{Place, place_at_entry};
 use crate::dwarf::members::Member;
@@ -44,6 +44,14 @@ impl Reader<'_> {
             Role::Enumerator => self.plain_enumerator::<BIG>(plain, context),
             Role::Subrange => self.dimension(plain.number(BIG).map_or(0, elements)),
             Role::Struct | Role::Union | Role::Enumeration if self.expect(offset, role, plain, BIG) => {}
+            Role::Parameter
+                if !self.in_prototype()
+                    && context.is_alone()
+                    && let PlainName::Str(name) = plain.name(BIG) =>
+            {
+                let ty = context.plain_offset(plain.ty(BIG))?;
+                self.functions.param(Param { offset, name: Text::Str(name), ty, ..Param::default() });
+            }
             Role::Pointer | Role::Const | Role::Volatile | Role::Restrict => {
                 let kind = match role {
                     Role::Pointer => Kind::Ptr,
@@ -167,7 +175,7 @@ impl Reader<'_> {
                 };
                 self.functions.param(Param {
                     offset,
-                    name: attrs.name,
+                    name: Text::Name(attrs.name),
                     ty: attrs.ty,
                     origin: attrs.origin,
                     has_location: attrs.location.is_some(),
@@ -261,7 +269,9 @@ impl Reader<'_> {
         match role {
             Role::Enumerator => self.enumerator(name, number),
             Role::Parameter if self.in_prototype() => self.functions.prototype_param(name, ty),
-            Role::Parameter => self.functions.param(Param { offset, name, ty, ..Param::default() }),
+            Role::Parameter => {
+                self.functions.param(Param { offset, name: Text::Name(name), ty, ..Param::default() });
+            }
             Role::UnspecifiedParameters if self.in_prototype() => {
                 self.functions.prototype_param(Name::EMPTY, 0);
             }
