@@ -216,6 +216,18 @@ impl Pool {
         Name((local + 1) << SHARD_BITS | index as u32)
     }
 
+    /// The name of these bytes, if it is there.
+    pub fn find(&self, bytes: &[u8]) -> Option<Name> {
+        let bytes = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
+        let tag = hash_bytes(bytes);
+        let hash = spread(tag);
+        let index = shard_of(hash);
+        let shard = locked(&self.names[index]);
+        let equal = |&(local, other): &(u32, u32)| other == tag && shard.get(local) == bytes;
+        let &(local, _) = shard.table.find(hash, equal)?;
+        Some(Name((local + 1) << SHARD_BITS | index as u32))
+    }
+
     /// The reference to this record, which is added if it is new; `tag` is its [`hash_words`]. Its names are [`Name`]s and its references [`GlobalRef`]s.
     #[inline]
     pub(crate) fn intern(&self, record: &[u32], tag: u32) -> GlobalRef {
@@ -350,6 +362,7 @@ mod tests {
         assert_eq!(pool.name(b"name77"), names[77]);
         assert_eq!(pool.name(b"name77\0junk"), names[77]);
         assert_eq!(pool.name(b""), Name::EMPTY);
+        assert_eq!((pool.find(b"name77"), pool.find(b"name"), pool.find(b"")), (Some(names[77]), None, None));
         assert_eq!(intern(&[names[9].0, 8 << 24, 7]), records[9]);
         let frozen = pool.freeze();
         assert_eq!(frozen.len(), 5000);

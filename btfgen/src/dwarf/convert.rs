@@ -386,7 +386,7 @@ impl<const BIG: bool> Input<'_, BIG> {
         }
         reader.resolve(&self.sections.strings, self.address_size, BIG, |name| symbols.knows(name));
         let types = reader.intern(keep_edges);
-        let declarations = self.declarations(reader, keep_edges);
+        let declarations = self.declarations(symbols, reader, keep_edges);
         (outcome, types, declarations)
     }
 
@@ -397,7 +397,7 @@ impl<const BIG: bool> Input<'_, BIG> {
         let outcomes = self.places.iter().map(|place| self.read(&mut reader, place, (0, end))).collect();
         reader.resolve(&self.sections.strings, self.address_size, BIG, |name| symbols.knows(name));
         let types = reader.intern(true);
-        let declarations = self.declarations(&reader, true);
+        let declarations = self.declarations(symbols, &reader, true);
         Units { outcomes, types: vec![types], declarations: vec![declarations] }
     }
 
@@ -419,7 +419,12 @@ impl<const BIG: bool> Input<'_, BIG> {
         }
     }
 
-    fn declarations(&self, reader: &Reader<'_>, keep_edges: bool) -> UnitDeclarations {
+    fn declarations(
+        &self,
+        symbols: &KernelSymbols,
+        reader: &Reader<'_>,
+        keep_edges: bool,
+    ) -> UnitDeclarations {
         let handle = |id| reader.unit.handle(id, keep_edges);
         let mut declarations = UnitDeclarations {
             degraded: reader.degraded,
@@ -438,9 +443,11 @@ impl<const BIG: bool> Input<'_, BIG> {
         }
         for (index, variable) in reader.variables.iter().enumerate() {
             let size = u32::try_from(variable.size).ok().filter(|&size| size != 0);
-            let (Some(size), Some(address)) = (size, variable.address) else { continue };
+            let address = variable.address.filter(|&address| symbols.has_per_cpu(address));
+            let (Some(size), Some(address)) = (size, address) else { continue };
             let tags = declarations.add_tags(reader.tags.of_variable(index));
-            let (name, ty, external) = (variable.name, handle(LocalId(variable.ty)), variable.external);
+            let name = reader.names.look_up(reader.pool, self.sections.strings.str, variable.name);
+            let (ty, external) = (handle(LocalId(variable.ty)), variable.external);
             declarations.variables.push(Variable { name, ty, size, address, external, tags });
         }
         declarations

@@ -3,12 +3,13 @@
 use std::ops::Range;
 
 use btf::Kind;
-use btf::dedup::{LocalId, Name, Unit, head};
+use btf::dedup::{LocalId, Name, Pool, Unit, head};
 use btf::kind::Info;
 
 use super::calling::{Convention, Parameter};
 use super::locations::Place;
 use super::members::size_of;
+use super::names::{Names, Text};
 use super::packed::is_packed;
 use super::references::Finder;
 use super::signatures::signature;
@@ -20,7 +21,7 @@ use super::unit_error::UnitError;
 pub(crate) struct Function {
     /// DIE offset.
     pub(crate) offset: u32,
-    pub(crate) name: Name,
+    pub(crate) name: Text,
     /// DIE offset of the type that it returns.
     pub(crate) result: u32,
     /// DIE offset of the function that it is an instance or the definition of.
@@ -63,21 +64,10 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) convention: &'a Convention,
     /// In bytes.
     pub(crate) address_size: u8,
-    pub(crate) name_of: &'a dyn Fn(Text) -> Name,
-}
-
-/// A name that is looked up only when it is needed: those of most parameters never are.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Text {
-    Name(Name),
-    /// An offset in `.debug_str`.
-    Str(u32),
-}
-
-impl Default for Text {
-    fn default() -> Self {
-        Text::Name(Name::EMPTY)
-    }
+    pub(crate) names: &'a Names,
+    pub(crate) pool: &'a Pool,
+    /// `.debug_str`.
+    pub(crate) str: &'a [u8],
 }
 
 /// A parameter's DIE.
@@ -239,26 +229,29 @@ impl Functions {
         surroundings: &Surroundings<'_>,
         is_known: impl Fn(Name) -> bool,
     ) {
+        let &Surroundings { names, pool, str, .. } = surroundings;
         let mut known = Vec::new();
         for index in 0..self.all.len() {
             let Function { mut name, mut result, origin, .. } = self.all[index];
             if origin != 0 {
                 for origin in self.with_origins(index) {
                     let origin = &self.all[origin];
-                    name = if name == Name::EMPTY { origin.name } else { name };
+                    name = name.or(origin.name);
                     result = if result == 0 { origin.result } else { result };
                 }
                 let function = &mut self.all[index];
                 (function.name, function.result) = (name, result);
             }
-            if name != Name::EMPTY && is_known(name) {
-                known.push((index, self.inherit(index)));
+            // The symbol table's names are in the pool already.
+            let name = names.find(pool, str, name);
+            if is_known(name) {
+                known.push((index, name, self.inherit(index)));
             }
         }
         // Instances have told their origins by now where the parameters are.
-        for (index, reordered) in known {
+        for (index, name, reordered) in known {
             if !self.all[index].declaration {
-                self.candidate(unit, surroundings, index, reordered);
+                self.candidate(unit, surroundings, (index, name), reordered);
             }
         }
     }
@@ -301,16 +294,19 @@ impl Functions {
         &mut self,
         unit: &mut Unit<'_>,
         surroundings: &Surroundings<'_>,
-        index: usize,
+        (index, name): (usize, Name),
         reordered: bool,
     ) {
-        let &Surroundings { finder, convention, address_size, name_of } = surroundings;
+        let &Surroundings { finder, convention, address_size, names, pool, str } = surroundings;
         let no_call = self.is_no_call(index);
         let Functions { all, params, payload, candidates, .. } = self;
         let function = &all[index];
         let list = &params[function.params.place.clone()];
         payload.clear();
-        payload.extend(list.iter().flat_map(|param| [name_of(param.name).word(), finder.find(param.ty).0]));
+        payload.extend(
+            list.iter()
+                .flat_map(|param| [names.look_up(pool, str, param.name).word(), finder.find(param.ty).0]),
+        );
         if payload.contains(&0) || vlen(list.len() + 1).is_err() {
             return; // a parameter without a name or a type
         }
@@ -343,7 +339,7 @@ impl Functions {
         unit.hide(prototype);
         candidates.push(Candidate {
             function: index,
-            name: function.name,
+            name,
             prototype,
             params: list.len(),
             signature,

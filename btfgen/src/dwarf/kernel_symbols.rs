@@ -113,6 +113,11 @@ impl KernelSymbols {
         known.optimized |= optimized;
     }
 
+    /// Whether there is a per-CPU variable at this address.
+    pub(super) fn has_per_cpu(&self, address: u64) -> bool {
+        self.per_cpu.contains_key(&address)
+    }
+
     /// Whether there is a function of this name.
     #[inline]
     pub(super) fn knows(&self, name: Name) -> bool {

@@ -48,17 +48,25 @@ impl Found {
     fn new(pool: &Pool, bytes: &[u8]) -> Found {
         let bytes = &bytes[..bytes.len().min(MAX_LEN)];
         let name = pool.name(bytes);
-        let allowed = |at: usize, byte: u8| {
-            byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'.') || byte.is_ascii_digit() && at > 0
-        };
-        let mut pairs = bytes.iter().copied().enumerate();
-        if pairs.clone().all(|(at, byte)| allowed(at, byte)) {
+        if is_identifier(bytes) {
             return Found { name, identifier: name };
         }
-        let replaced: Vec<u8> =
-            pairs.by_ref().map(|(at, byte)| if allowed(at, byte) { byte } else { b'_' }).collect();
+        let replaced: Vec<u8> = bytes
+            .iter()
+            .enumerate()
+            .map(|(at, &byte)| if is_allowed(at, byte) { byte } else { b'_' })
+            .collect();
         Found { name, identifier: pool.name(&replaced) }
     }
+}
+
+/// Whether a string may name anything but an INT or FLOAT.
+fn is_identifier(bytes: &[u8]) -> bool {
+    bytes.iter().enumerate().all(|(at, &byte)| is_allowed(at, byte))
+}
+
+fn is_allowed(at: usize, byte: u8) -> bool {
+    byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'.') || byte.is_ascii_digit() && at > 0
 }
 
 /// The longest name in bytes that the kernel takes (`KSYM_NAME_LEN` with its zero byte, since Linux 6.1); longer ones are cut. That
@@ -70,12 +78,63 @@ pub(crate) struct Names {
     by_offset: ByKey,
     /// Strings of up to three bytes, which stand in DIEs, by their bytes.
     short: ByKey,
+    /// Names of functions, or [`Name::EMPTY`] for those that the pool does not have.
+    functions: ByKey,
+}
+
+/// A name that is looked up only when it is needed: those of most functions, their parameters and variables never are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Text {
+    Name(Name),
+    /// An offset in `.debug_str`.
+    Str(u32),
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Text::Name(Name::EMPTY)
+    }
+}
+
+impl Text {
+    /// This name, or if there is none the other.
+    pub(crate) fn or(self, other: Text) -> Text {
+        match self {
+            Text::Name(Name::EMPTY) => other,
+            _ => self,
+        }
+    }
 }
 
 impl Names {
     /// No names, of a file with a `.debug_str` of this length in bytes.
     pub(crate) fn new(str_len: usize) -> Names {
-        Names { by_offset: ByKey::new(str_len / USUAL_LEN), short: ByKey::new(SHORT) }
+        let room = str_len / USUAL_LEN;
+        Names { by_offset: ByKey::new(room), short: ByKey::new(SHORT), functions: ByKey::new(room / 2) }
+    }
+
+    /// The name that a text is.
+    pub(crate) fn look_up(&self, pool: &Pool, section: &[u8], text: Text) -> Name {
+        match text {
+            Text::Name(name) => name,
+            Text::Str(offset) => self.at(pool, section, offset.into()).unwrap_or_default().identifier,
+        }
+    }
+
+    /// The name that a text is, if the pool has it: [`Name::EMPTY`] otherwise.
+    pub(crate) fn find(&self, pool: &Pool, section: &[u8], text: Text) -> Name {
+        let offset = match text {
+            Text::Name(name) => return name,
+            Text::Str(NO_KEY) => return Name::EMPTY,
+            Text::Str(offset) => offset,
+        };
+        if let Some(name) = self.functions.get(offset) {
+            return name;
+        }
+        let string = string_at(section, offset.into()).filter(|string| is_identifier(string));
+        let name = string.and_then(|string| pool.find(string)).unwrap_or_default();
+        self.functions.keep(offset, name);
+        name
     }
 
     /// The name that an attribute's value gives; `None` if it lies outside its section or is no string.
@@ -188,13 +247,18 @@ impl ByKey {
     /// Keeps a name, unless it is one that must be counted each time because BTF does not allow it.
     #[cold]
     fn add(&self, key: u32, found: Found) -> Found {
-        let taken = |room: usize| room.checked_sub(1);
-        if found.name != found.identifier
-            || self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_err()
-        {
-            return found;
+        if found.name == found.identifier {
+            self.keep(key, found.name);
         }
-        let entry = u64::from(key) << 32 | u64::from(found.name.word());
+        found
+    }
+
+    fn keep(&self, key: u32, name: Name) {
+        let taken = |room: usize| room.checked_sub(1);
+        if self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_err() {
+            return;
+        }
+        let entry = u64::from(key) << 32 | u64::from(name.word());
         for place in self.places(key) {
             match place.compare_exchange(NOTHING, entry, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => break,
@@ -203,7 +267,6 @@ impl ByKey {
                 Err(_) => {}
             }
         }
-        found
     }
 }
 

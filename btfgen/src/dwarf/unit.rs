@@ -13,13 +13,13 @@ use super::calling::Convention;
 use super::convert::FastMap;
 use super::cursor::Cursor;
 use super::form::{self, Value};
-use super::functions::{Code, Functions, Surroundings, Text};
+use super::functions::{Code, Functions, Surroundings};
 use super::language::is_c;
 use super::layout::Number;
 use super::locations::ListSections;
 use super::members::{Bits, Members, size_of};
 use super::mend::{is_signed, needs_type, strip};
-use super::names::{Found, Names, StringSections};
+use super::names::{Found, Names, StringSections, Text};
 use super::plan::{Attr, Plans, Role, Step};
 use super::references::{Finder, UnitContext};
 use super::tags::{Carrier, Tags};
@@ -117,6 +117,8 @@ enum Frame {
 #[derive(Default, Clone, Copy)]
 pub(super) struct Attrs<'a> {
     pub(super) name: Name,
+    /// The name of a function or variable.
+    text: Text,
     ty: u32,
     origin: u32,
     /// The definition in a type unit.
@@ -171,7 +173,7 @@ const MAX_DEPTH: usize = 1 << 16;
 /// Reads units, one after another, with memory that is kept between them.
 pub(crate) struct Reader<'p> {
     pub(super) pool: &'p Pool,
-    names: &'p Names,
+    pub(crate) names: &'p Names,
     /// Where the plans of a unit are that shares its abbreviation table with no other.
     pub(crate) plans: Plans,
     frames: Vec<Frame>,
@@ -401,6 +403,13 @@ impl<'p> Reader<'p> {
             };
             let value = form::read(cursor, form, implicit, encoding)?;
             match attr {
+                Attr::Name
+                    if let (Role::Subprogram | Role::Variable, Value::Str(offset)) = (role, value)
+                        && context.is_alone()
+                        && let Ok(offset) = u32::try_from(offset) =>
+                {
+                    attrs.text = Text::Str(offset);
+                }
                 Attr::Name => {
                     let index = |index| context.str_offset::<BIG>(index);
                     let name = self.names.get(self.pool, &context.sections.strings, index, value);
@@ -409,6 +418,7 @@ impl<'p> Reader<'p> {
                     }
                     let Found { name, identifier } = name.unwrap_or_default();
                     attrs.name = if role == Role::BaseType { name } else { identifier };
+                    attrs.text = Text::Name(identifier);
                     self.degraded += u32::from(attrs.name != name);
                 }
                 Attr::Line => {}
@@ -505,13 +515,14 @@ impl<'p> Reader<'p> {
                 self.degraded += 1;
             }
         }
-        let (names, pool) = (self.names, self.pool);
-        let name_of = |text| match text {
-            Text::Name(name) => name,
-            Text::Str(offset) => names.at(pool, strings.str, offset.into()).unwrap_or_default().identifier,
+        let surroundings = Surroundings {
+            finder: &finder,
+            convention: &self.convention,
+            address_size,
+            names: self.names,
+            pool: self.pool,
+            str: strings.str,
         };
-        let surroundings =
-            Surroundings { finder: &finder, convention: &self.convention, address_size, name_of: &name_of };
         self.functions.resolve(&mut self.unit, &surroundings, is_known);
         self.tags.resolve(&mut self.unit);
         variables::resolve(&mut self.variables, &self.unit, &finder, address_size);

@@ -1,11 +1,12 @@
 //! Variables: those of the per-CPU section become VARs and one DATASEC.
 
-use btf::dedup::{Name, Unit};
+use btf::dedup::Unit;
 use gimli::Encoding;
 
 use super::cursor::Cursor;
 use super::form::Value;
 use super::members::size_of;
+use super::names::Text;
 use super::references::Finder;
 
 /// A variable's DIE, outside of functions.
@@ -13,7 +14,7 @@ use super::references::Finder;
 pub(crate) struct Variable {
     /// DIE offset.
     pub(crate) offset: u32,
-    pub(crate) name: Name,
+    pub(crate) name: Text,
     /// DIE offset of the type; a local id once the unit is resolved.
     pub(crate) ty: u32,
     /// DIE offset of the declaration that this defines.
@@ -57,9 +58,7 @@ pub(crate) fn resolve(variables: &mut [Variable], unit: &Unit<'_>, finder: &Find
             && let Ok(declaration) = found.map(|at| variables[at])
         {
             let variable = &mut variables[index];
-            if variable.name == Name::EMPTY {
-                variable.name = declaration.name;
-            }
+            variable.name = variable.name.or(declaration.name);
             if variable.ty == 0 {
                 variable.ty = declaration.ty;
             }

@@ -5,11 +5,11 @@ use btf::dedup::{LocalId, Name, head};
 
 use super::{Attrs, Frame, Reader, elements, vlen};
 use crate::dwarf::cursor::Cursor;
-use crate::dwarf::functions::{Function, Param, Text};
+use crate::dwarf::functions::{Function, Param};
 use crate::dwarf::layout::{Number, Plain, PlainName};
 use crate::dwarf::locations::{Place, place_at_entry};
 use crate::dwarf::members::Member;
-use crate::dwarf::names::Found;
+use crate::dwarf::names::{Found, Text};
 use crate::dwarf::plan::{Plans, Role};
 use crate::dwarf::references::UnitContext;
 use crate::dwarf::tags::Carrier;
@@ -208,7 +208,7 @@ impl Reader<'_> {
                 }
                 let index = self.functions.begin(Function {
                     offset,
-                    name: attrs.name,
+                    name: attrs.text,
                     result: attrs.ty,
                     origin: attrs.origin,
                     declaration: attrs.declaration,
@@ -223,7 +223,7 @@ impl Reader<'_> {
                 let address = address_of::<BIG>(attrs.location, context.place.encoding, index);
                 self.variables.push(Variable {
                     offset,
-                    name: attrs.name,
+                    name: attrs.text,
                     ty: attrs.ty,
                     origin: attrs.origin,
                     external: attrs.external,
