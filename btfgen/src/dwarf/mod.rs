@@ -10,8 +10,9 @@
 //! 4. `kernel_symbols` puts functions (`signatures`: definitions that agree; `kfuncs`) and per-CPU variables beside the types.
 //!
 //! A unit that cannot be read is left out and reported; everything else is converted. Where units refer to each other's types
-//! (link-time optimisation, `dwz`), all units are converted as one.
+//! (link-time optimisation, `dwz`), all units are converted as one (`as_one`), with what they need of a supplementary file (`supplementary`).
 
+mod as_one;
 mod base_types;
 mod calling;
 mod convert;
@@ -30,6 +31,7 @@ mod packed;
 mod plan;
 mod references;
 mod signatures;
+mod supplementary;
 mod tables;
 mod tags;
 mod templates;
@@ -39,4 +41,5 @@ mod units;
 mod variables;
 
 pub use convert::{Conversion, DwarfError, LostUnit, convert};
+pub use supplementary::{Link, SupplementaryError};
 pub use unit_error::UnitError;

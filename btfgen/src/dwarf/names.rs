@@ -15,6 +15,8 @@ pub(crate) struct StringSections<'a> {
     pub(crate) line_str: &'a [u8],
     /// `.debug_str_offsets`.
     pub(crate) str_offsets: &'a [u8],
+    /// `.debug_str` of the supplementary file, if there is one.
+    pub(crate) supplementary: Option<&'a [u8]>,
 }
 
 impl<'a> StringSections<'a> {
@@ -29,6 +31,7 @@ impl<'a> StringSections<'a> {
             Value::Str(offset) => string_at(self.str, offset),
             Value::StrIndex(index) => string_at(self.str, str_offset(index)?),
             Value::LineStr(offset) => string_at(self.line_str, offset),
+            Value::SupplementaryStr(offset) => string_at(self.supplementary?, offset),
             _ => None,
         }
     }
@@ -67,13 +70,15 @@ const MAX_LEN: usize = 511;
 /// The names of strings met before. Header files make the same strings come up in every unit; each is looked up in the pool once.
 pub(crate) struct Names {
     by_offset: ByKey,
+    /// The same of the supplementary file.
+    supplementary: ByKey,
     /// Strings of up to three bytes, which stand in DIEs, by their bytes.
     short: ByKey,
 }
 
 impl Names {
     pub(crate) fn new() -> Names {
-        Names { by_offset: ByKey::new(), short: ByKey::new() }
+        Names { by_offset: ByKey::new(), supplementary: ByKey::new(), short: ByKey::new() }
     }
 
     /// The name that an attribute's value gives; `None` if it lies outside its section or is no string.
@@ -89,8 +94,19 @@ impl Names {
             Value::Inline(bytes) => Some(self.inline(pool, bytes)),
             Value::StrIndex(index) => self.at(pool, sections.str, str_offset(index)?),
             Value::LineStr(offset) => Some(Found::new(pool, string_at(sections.line_str, offset)?)),
+            Value::SupplementaryStr(offset) => {
+                self.switch_file();
+                let found = self.at(pool, sections.supplementary.unwrap_or_default(), offset);
+                self.switch_file();
+                found
+            }
             _ => None,
         }
+    }
+
+    /// From now on offsets are those of the other file: of the supplementary one, or of the one that refers to it.
+    pub(crate) fn switch_file(&mut self) {
+        std::mem::swap(&mut self.by_offset, &mut self.supplementary);
     }
 
     /// The name of the string at an offset of `.debug_str`.

@@ -34,15 +34,18 @@ mod entries;
 pub(crate) struct UnitPlace {
     /// The section that it is in.
     pub(crate) section: &'static str,
+    /// Whether that is one of the supplementary file.
+    pub(crate) supplementary: bool,
     /// Offset of its header in that section.
     pub(crate) offset: usize,
-    /// Offset of its header in what is converted, in which `.debug_types` follows `.debug_info`; so are the other offsets.
+    /// Offset of its header in what is converted, in which `.debug_types` follows `.debug_info`, and the supplementary file's `.debug_info`
+    /// both; so are the other offsets.
     pub(crate) start: usize,
     /// Offset of its first DIE.
     pub(crate) entries: usize,
     /// Offset of its end.
     pub(crate) end: usize,
-    /// Offset of its abbreviation table in `.debug_abbrev`.
+    /// Offset of its abbreviation table in `.debug_abbrev`, which the supplementary file's follows.
     pub(crate) abbrev: usize,
     pub(crate) encoding: Encoding,
 }
@@ -50,14 +53,32 @@ pub(crate) struct UnitPlace {
 /// The sections that a unit's DIEs refer to.
 #[derive(Clone, Copy)]
 pub(crate) struct Sections<'a> {
-    /// `.debug_info`, and `.debug_types` after it.
+    /// `.debug_info`, `.debug_types` after it, and then the supplementary file's `.debug_info`.
     pub(crate) info: &'a [u8],
+    /// Where in `info` the `.debug_info` of the unit's own file starts and ends.
+    pub(crate) own_info: (usize, usize),
+    /// The supplementary file's sections.
+    pub(crate) supplementary: Option<&'a Sections<'a>>,
     /// `.debug_addr`.
     pub(crate) addr: &'a [u8],
     pub(crate) strings: StringSections<'a>,
     pub(crate) lists: ListSections<'a>,
     /// Where the types of type units are, by signature, as offsets in `info`.
     pub(crate) signatures: &'a FastMap<u64, u64>,
+}
+
+impl<'a> Sections<'a> {
+    /// The sections of the file that a unit is in.
+    #[inline]
+    pub(crate) fn of(&'a self, place: &UnitPlace) -> &'a Sections<'a> {
+        self.supplementary.filter(|_| place.supplementary).unwrap_or(self)
+    }
+
+    /// The place in `info` of a DIE, by offset in the file's `.debug_info`.
+    pub(crate) fn die(&self, offset: u64) -> Option<u64> {
+        let (start, end) = self.own_info;
+        (start as u64).checked_add(offset).filter(|&place| place < end as u64)
+    }
 }
 
 /// What a unit held besides types.
@@ -172,6 +193,10 @@ const MAX_DEPTH: usize = 1 << 16;
 pub(crate) struct Reader<'p> {
     pub(super) pool: &'p Pool,
     names: Names,
+    /// Whether they are looked up as those of the supplementary file.
+    in_supplementary: bool,
+    /// DIEs of the supplementary file that were referred to, and not cleared.
+    pub(crate) reached: Vec<u32>,
     /// Where the plans of a unit are that shares its abbreviation table with no other.
     pub(crate) plans: Plans,
     frames: Vec<Frame>,
@@ -212,6 +237,8 @@ impl<'p> Reader<'p> {
         Reader {
             pool,
             names: Names::new(),
+            in_supplementary: false,
+            reached: Vec::new(),
             plans: Plans::default(),
             frames: Vec::new(),
             templates: Templates::default(),
@@ -240,6 +267,7 @@ impl<'p> Reader<'p> {
     /// Forgets the unit read before.
     pub(crate) fn clear(&mut self) {
         self.unit.clear();
+        self.reached.clear();
         self.offsets.clear();
         self.templates.clear();
         self.members.clear();
@@ -308,6 +336,9 @@ impl<'p> Reader<'p> {
         let data = sections.info.get(..place.end).ok_or(UnitError::Truncated)?;
         let mut cursor = Cursor::<BIG>::new(data, place.entries);
         self.rare = Rare::default();
+        if std::mem::replace(&mut self.in_supplementary, place.supplementary) != place.supplementary {
+            self.names.switch_file();
+        }
         let mut context = UnitContext::new(sections, place, base, end);
         if place.encoding.version < 5 {
             context.str_offsets_base = Some(0);
@@ -363,6 +394,7 @@ impl<'p> Reader<'p> {
         while !self.frames.is_empty() {
             self.close()?;
         }
+        self.reached.append(&mut context.reached);
         Ok(Content::Types)
     }
 
@@ -404,7 +436,8 @@ impl<'p> Reader<'p> {
                 Attr::Name => {
                     let index = |index| context.str_offset::<BIG>(index);
                     let name = self.names.get(self.pool, &context.sections.strings, index, value);
-                    if matches!(value, Value::Supplementary) {
+                    let strings = &context.sections.strings;
+                    if matches!(value, Value::SupplementaryStr(_)) && strings.supplementary.is_none() {
                         return Err(UnitError::Supplementary);
                     }
                     let Found { name, identifier } = name.unwrap_or_default();
@@ -453,6 +486,13 @@ impl<'p> Reader<'p> {
                 Attr::LocListsBase => context.loclists_base = unsigned(value),
                 Attr::RngListsBase => context.rnglists_base = unsigned(value),
                 Attr::DwoName => attrs.dwo_name = true,
+                // Within a file nothing is lost without: all of its units are read.
+                Attr::Import
+                    if context.place.supplementary || matches!(value, Value::SupplementaryRef(_)) =>
+                {
+                    context.offset(value)?;
+                }
+                Attr::Import => {}
                 Attr::Signature => attrs.signature = context.offset(value)?,
             }
         }

@@ -304,6 +304,7 @@ impl Reader<'_> {
             | Role::Subrange
             | Role::BaseType
             | Role::Annotation
+            | Role::Import
             | Role::Subprogram
             | Role::Variable
             | Role::Opaque
