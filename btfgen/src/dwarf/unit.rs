@@ -347,7 +347,7 @@ impl<'p> Reader<'p> {
             let offset = (cursor.position() - base) as u32;
             let code = cursor.uleb()?;
             if code == 0 {
-                self.close()?;
+                self.close();
                 continue;
             }
             let plan = plans.get(code)?;
@@ -382,7 +382,7 @@ impl<'p> Reader<'p> {
             if plan.has_children && !pushed {
                 self.frames.push(Frame::Transparent);
             } else if pushed && !plan.has_children {
-                self.close()?;
+                self.close();
             } else if pushed && matches!(self.frames.last(), Some(Frame::Expected { .. })) {
                 self.expected_members(&mut cursor, plans, &context)?;
             }
@@ -392,7 +392,7 @@ impl<'p> Reader<'p> {
         }
         // A unit may end without the zero bytes that close its last DIEs.
         while !self.frames.is_empty() {
-            self.close()?;
+            self.close();
         }
         self.reached.append(&mut context.reached);
         Ok(Content::Types)
@@ -540,7 +540,7 @@ impl<'p> Reader<'p> {
             }
         }
         self.functions.resolve(&mut self.unit, &finder, &self.convention, address_size, is_known);
-        self.tags.resolve(&mut self.unit);
+        self.tags.resolve(&mut self.unit, |id, index| self.members.moved(id, index));
         variables::resolve(&mut self.variables, &self.unit, &finder, address_size);
     }
 
@@ -640,10 +640,7 @@ fn signed(value: Value<'_>) -> Option<i64> {
     }
 }
 
-/// A number of elements as a `vlen`.
-pub(crate) fn vlen(len: usize) -> Result<u32, UnitError> {
-    u32::try_from(len)
-        .ok()
-        .filter(|&len| len <= btf::kind::MAX_VLEN)
-        .ok_or(UnitError::TooLarge("a type with more than 65535 members"))
+/// A number of members as a `vlen`; `None` if they are more than a type of BTF can have.
+pub(crate) fn vlen(len: usize) -> Option<u32> {
+    u32::try_from(len).ok().filter(|&len| len <= btf::kind::MAX_VLEN)
 }
