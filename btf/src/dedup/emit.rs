@@ -29,9 +29,9 @@ pub(super) struct Emitter<'a, 'p> {
     symbols: &'a Symbols,
     context: &'a Context,
     units: &'a [UnitTypes],
-    ids: HashMap<Thing, u32, foldhash::fast::FixedState>,
+    ids: HashMap<Thing, u32, foldhash::fast::RandomState>,
     things: Vec<Thing>,
-    strings: HashMap<Name, StrOffset, foldhash::fast::FixedState>,
+    strings: HashMap<Name, StrOffset, foldhash::fast::RandomState>,
     builder: Builder,
 }
 

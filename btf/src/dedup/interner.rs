@@ -3,7 +3,7 @@
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::pool::{GlobalRef, Pool, hash_words};
+use super::pool::{GlobalRef, Pool};
 use crate::kind::Info;
 
 /// Interns records for one thread.
@@ -122,11 +122,11 @@ impl<'p> Interner<'p> {
     }
 
     fn intern_by_hash(&mut self, record: &[u32], place: usize) -> Known {
-        let hash = hash_words(record);
+        let hash = self.pool.hash(record);
         let tag = hash as u32;
         let Interner { pool, words, table, recent, .. } = self;
         let equal = |known: &Known| known.tag == tag && known.words(words) == record;
-        let known = match table.entry(hash, equal, |known| hash_words(known.words(words))) {
+        let known = match table.entry(hash, equal, |known| pool.hash(known.words(words))) {
             Entry::Occupied(found) => *found.get(),
             Entry::Vacant(slot) => {
                 let global = pool.intern(record, hash);

@@ -19,8 +19,9 @@ use super::unit_error::UnitError;
 use super::units;
 use crate::elf::{ElfError, Image};
 
-pub(super) type FastMap<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
-pub(super) type FastSet<K> = HashSet<K, foldhash::fast::FixedState>;
+/// Seeded at random: hostile names and offsets cannot be chosen to collide. No result depends on their order.
+pub(super) type FastMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+pub(super) type FastSet<K> = HashSet<K, foldhash::fast::RandomState>;
 
 /// A kernel's BTF, made from its DWARF.
 #[derive(Debug)]

@@ -283,7 +283,7 @@ pub(crate) struct Plans {
     /// By code, with [`Role::Missing`] in gaps. Compilers number abbreviations from 1 without any.
     plans: Vec<Plan>,
     /// Those with larger codes.
-    others: HashMap<u64, Plan, foldhash::fast::FixedState>,
+    others: HashMap<u64, Plan, foldhash::fast::RandomState>,
     steps: Vec<Step>,
     attributes: Vec<Attribute>,
 }

@@ -186,6 +186,9 @@ pub(crate) struct Mark {
     degraded: u32,
 }
 
+/// The most bytes of DIEs that are converted in one piece: a DIE is a byte or more and becomes three words or fewer, which 32 bits count.
+const MAX_PIECE: usize = 1 << 30;
+
 /// DIEs that are nested deeper than this are damage.
 const MAX_DEPTH: usize = 1 << 16;
 
@@ -320,8 +323,8 @@ impl<'p> Reader<'p> {
         place: &UnitPlace,
         (base, end): (usize, usize),
     ) -> Result<Content, UnitError> {
-        if u32::try_from(end - base).is_err() {
-            return Err(UnitError::TooLarge("more than 4 GiB of debug information in one piece"));
+        if end - base > MAX_PIECE {
+            return Err(UnitError::TooLarge("more than 1 GiB of debug information in one piece"));
         }
         self.frames.clear();
         self.targets.clear();
