@@ -118,6 +118,9 @@ pub enum Error {
         /// What was to be done with it.
         what: &'static str,
     },
+    /// More different names or types than deduplication has place for: some hundred times what the largest kernels have.
+    #[error("too large to deduplicate: too many different names or types")]
+    PoolFull,
     /// More than the format, or every kernel, can hold.
     #[error("too large for BTF: {what} ({value} is over the limit of {limit})")]
     TooLarge {

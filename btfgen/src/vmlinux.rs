@@ -74,6 +74,16 @@ const MAX_BTF: u64 = 64 << 20;
 
 /// Takes or makes the BTF of the ELF file in `data`, on `threads` threads, and validates it.
 pub fn extract(data: &dyn ReadAt, from: From, threads: usize) -> Result<Extracted, ExtractError> {
+    extract_with(data, None, from, threads)
+}
+
+/// [`extract`] with the supplementary file (`dwz -m`) that the DWARF refers to; see [`crate::dwarf::Link`].
+pub fn extract_with(
+    data: &dyn ReadAt,
+    supplementary: Option<&dyn ReadAt>,
+    from: From,
+    threads: usize,
+) -> Result<Extracted, ExtractError> {
     let image = Image::parse(data)?;
     let embedded = image.section_named(".BTF");
     let (btf, source, mut report) = match (from, embedded) {
@@ -82,7 +92,8 @@ pub fn extract(data: &dyn ReadAt, from: From, threads: usize) -> Result<Extracte
         }
         (From::Embedded, None) => return Err(ExtractError::NoEmbedded),
         (From::Auto | From::Dwarf, _) => {
-            let made = dwarf::convert(&image, threads)?;
+            let supplementary = supplementary.map(Image::parse).transpose()?;
+            let made = dwarf::convert(&image, supplementary.as_ref(), threads)?;
             let report = Report {
                 types: 0,
                 units: made.units,

@@ -15,7 +15,7 @@ use super::unit::{Handle, LocalId, UnitTypes};
 use crate::kind::{Info, Kind};
 use crate::refs::visit_type_refs;
 
-type FastMap<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
+type FastMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// Stands for "declared here, defined elsewhere" among a node's or group's targets.
 pub(super) const DECLARED: u32 = u32::MAX;
@@ -68,7 +68,9 @@ impl Context {
         }
         let composite: Vec<bool> =
             self.groups.iter().map(|group| is_root(pool.record(group.record as usize))).collect();
-        let mut union = Union { parent: (0..self.groups.len() as u32).collect() };
+        let targets: usize = self.groups.iter().map(|group| 1 + group.targets.len()).sum();
+        let steps = targets.saturating_mul(STEPS_PER_TARGET);
+        let mut union = Union { parent: (0..self.groups.len() as u32).collect(), steps };
         let mut of_record: FastMap<u32, Vec<u32>> = FastMap::default();
         let mut records = Vec::new();
         for (index, group) in self.groups.iter().enumerate() {
@@ -86,8 +88,11 @@ impl Context {
             candidates.sort_by_key(|&group| (open[group as usize], group));
             let mut canonical: Vec<u32> = Vec::new();
             for group in candidates {
-                let matched = canonical.iter().any(|&other| {
-                    (open[group as usize] || open[other as usize])
+                // Without steps left the others are not even gone over.
+                let others = if union.steps > 0 { canonical.as_slice() } else { &[] };
+                let matched = others.iter().any(|&other| {
+                    union.step()
+                        && (open[group as usize] || open[other as usize])
                         && union.unite_if_equivalent(&self.groups, &composite, group, other)
                 });
                 if !matched {
@@ -327,9 +332,22 @@ fn reaching_declared(groups: &[Group]) -> Vec<bool> {
 /// Which groups are one.
 struct Union {
     parent: Vec<u32>,
+    /// How many more pairs may be looked at.
+    steps: usize,
 }
 
+/// How many pairs are looked at for each type and reference. Kernels take less than one; thousands of definitions of one name, each
+/// of which declares something else, would take as many as their square. What is not looked at stays apart: that is never wrong, only longer.
+const STEPS_PER_TARGET: usize = 64;
+
 impl Union {
+    /// Whether another pair may be looked at.
+    fn step(&mut self) -> bool {
+        let may = self.steps > 0;
+        self.steps = self.steps.saturating_sub(1);
+        may
+    }
+
     fn find(&mut self, group: u32) -> u32 {
         let mut root = group;
         while self.parent[root as usize] != root {
@@ -349,6 +367,9 @@ impl Union {
         let mut mapped_from: FastMap<u32, u32> = FastMap::default();
         let mut work = vec![(group, other)];
         while let Some((left, right)) = work.pop() {
+            if !self.step() {
+                return false;
+            }
             if left == DECLARED || right == DECLARED {
                 continue;
             }

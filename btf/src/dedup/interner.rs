@@ -3,7 +3,7 @@
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::pool::{GlobalRef, Pool, hash_words};
+use super::pool::{GlobalRef, Pool};
 use crate::build::spread;
 use crate::kind::Info;
 
@@ -123,7 +123,7 @@ impl<'p> Interner<'p> {
     }
 
     fn intern_by_hash(&mut self, record: &[u32], place: usize) -> Known {
-        let tag = hash_words(record);
+        let tag = self.pool.hash(record);
         let Interner { pool, words, table, recent, .. } = self;
         let equal = |known: &Known| known.tag == tag && known.words(words) == record;
         let known = match table.entry(spread(tag), equal, |known| spread(known.tag)) {

@@ -25,7 +25,7 @@ use hashbrown::HashMap;
 
 pub use interner::Shape;
 pub use pool::{Name, Pool};
-pub use unit::{Handle, Identity, LocalId, Unit, UnitTypes, head};
+pub use unit::{Handle, LocalId, Unit, UnitTypes, head};
 
 use crate::build::Builder;
 use crate::error::{Error, Result};
@@ -82,7 +82,7 @@ impl Pool {
     /// Which units must be interned again with their edges: those in which one symbol has several definitions.
     pub fn units_needing_edges(&mut self, units: &[UnitTypes]) -> Vec<usize> {
         let pool = self.freeze();
-        let mut count: HashMap<_, u32, foldhash::fast::FixedState> = HashMap::default();
+        let mut count: HashMap<_, u32, foldhash::fast::RandomState> = HashMap::default();
         for record in pool.iter() {
             if let Some((symbol, false)) = defined_by(record) {
                 *count.entry(symbol).or_default() += 1;
@@ -96,7 +96,7 @@ impl Pool {
             |dense| matches!(defined_by(pool.record(dense)), Some((symbol, false)) if count[&symbol] > 1),
         );
         let needs_edges = |unit: &UnitTypes| {
-            let mut own: HashMap<_, usize, foldhash::fast::FixedState> = HashMap::default();
+            let mut own: HashMap<_, usize, foldhash::fast::RandomState> = HashMap::default();
             unit.order.iter().filter(|&&global| several[global]).any(|&global| {
                 let dense = pool.dense(global);
                 defined_by(pool.record(dense))
@@ -109,8 +109,9 @@ impl Pool {
     /// Puts everything together. `units` must be in an order that does not depend on threads, for the result follows it.
     ///
     /// # Errors
-    /// [`crate::Error::TooLarge`] when a section has too many variables for the format.
+    /// [`crate::Error::TooLarge`] when a section has too many variables for the format, [`crate::Error::PoolFull`] when names or types had no place.
     pub fn finish(&mut self, units: &[UnitTypes], declarations: &[Declaration]) -> Result<Builder> {
+        self.check()?;
         let pool = self.freeze();
         let symbols = Symbols::of(&pool);
         let roots = declarations.iter().map(|declaration| (declaration.unit, declaration.ty));
@@ -133,7 +134,7 @@ pub fn dedup(btf: &Btf<'_>) -> Result<Builder> {
     let mut unit = Unit::new(&pool);
     let mut declarations = Vec::new();
     // Where each VAR and DATASEC stands among the declarations; functions and types are merged by the pool.
-    let mut kept: HashMap<TypeId, u32, foldhash::fast::FixedState> = HashMap::default();
+    let mut kept: HashMap<TypeId, u32, foldhash::fast::RandomState> = HashMap::default();
     let is_variable = |id: TypeId| btf.ty(id).is_ok_and(|ty| matches!(ty.kind(), Kind::Var | Kind::Datasec));
     for ty in btf.types() {
         let ty = ty?;

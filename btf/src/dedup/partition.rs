@@ -5,7 +5,7 @@
 
 use hashbrown::HashMap;
 
-type FastMap<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
+type FastMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// The coarsest partition that is finer than `initial` and in which nodes of a class have edges to the same classes, in order. An edge to
 /// what is no node leads nowhere else. Classes are numbered by their first node.

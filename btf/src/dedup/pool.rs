@@ -4,12 +4,14 @@
 //! [`GlobalRef`]s, so two records are the same type exactly if their words are equal. Nothing is ever compared by hash alone.
 
 use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use crate::build::spread;
+use crate::error::{Error, Result};
 use crate::kind::{Info, Kind};
 
 const SHARD_BITS: u32 = 5;
@@ -54,6 +56,8 @@ const SYMBOL_KIND_SHIFT: u32 = 29;
 const NAME_MASK: u32 = (1 << SYMBOL_KIND_SHIFT) - 1;
 /// Records and names are numbered below this, so that a symbol can hold a name beside its kind.
 const MAX_LOCAL: u32 = NAME_MASK >> SHARD_BITS;
+/// The most bytes of names in a shard. All the names of a kernel are a third of it, and there are 32 shards.
+const MAX_NAME_BYTES: usize = if cfg!(test) { 1 << 16 } else { 1 << 24 };
 
 impl GlobalRef {
     pub(crate) const VOID: GlobalRef = GlobalRef(0);
@@ -114,6 +118,10 @@ pub(crate) fn only_declares(info: Info) -> bool {
 pub struct Pool {
     names: [Mutex<NameShard>; SHARDS],
     records: [Mutex<RecordShard>; SHARDS],
+    /// Seeded at random: hostile names and types cannot be chosen to collide.
+    hashing: foldhash::fast::RandomState,
+    /// Whether something had no place.
+    is_full: AtomicBool,
 }
 
 #[derive(Default)]
@@ -154,13 +162,9 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn hash_bytes(bytes: &[u8]) -> u32 {
-    foldhash::fast::FixedState::default().hash_one(bytes) as u32
-}
-
 #[inline]
-pub(super) fn hash_words(words: &[u32]) -> u32 {
-    let mut hasher = foldhash::fast::FixedState::default().build_hasher();
+fn hash_words(hashing: &impl BuildHasher, words: &[u32]) -> u32 {
+    let mut hasher = hashing.build_hasher();
     let (pairs, rest) = words.as_chunks::<2>();
     for &[low, high] in pairs {
         hasher.write_u64(u64::from(high) << 32 | u64::from(low));
@@ -185,16 +189,42 @@ impl Default for Pool {
 impl Pool {
     /// An empty pool.
     pub fn new() -> Pool {
-        Pool { names: Default::default(), records: Default::default() }
+        Pool {
+            names: Default::default(),
+            records: Default::default(),
+            hashing: Default::default(),
+            is_full: AtomicBool::new(false),
+        }
     }
 
-    /// The name of these bytes, which end at the first zero byte if they hold one.
+    /// The hash of a record, by which [`Self::intern`] finds it.
+    #[inline]
+    pub(super) fn hash(&self, record: &[u32]) -> u32 {
+        hash_words(&self.hashing, record)
+    }
+
+    fn hash_bytes(&self, bytes: &[u8]) -> u32 {
+        self.hashing.hash_one(bytes) as u32
+    }
+
+    /// Notes that something has no place in the pool, so that no result can be trusted.
+    #[cold]
+    fn fill(&self) {
+        self.is_full.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether all had a place in it.
+    pub(super) fn check(&mut self) -> Result<()> {
+        if *self.is_full.get_mut() { Err(Error::PoolFull) } else { Ok(()) }
+    }
+
+    /// The name of these bytes, which end at the first zero byte if they hold one. In a pool that is full it is the empty one.
     pub fn name(&self, bytes: &[u8]) -> Name {
         let bytes = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
         if bytes.is_empty() {
             return Name::EMPTY;
         }
-        let tag = hash_bytes(bytes);
+        let tag = self.hash_bytes(bytes);
         let hash = spread(tag);
         let index = shard_of(hash);
         let mut guard = locked(&self.names[index]);
@@ -205,7 +235,10 @@ impl Pool {
             Entry::Occupied(found) => found.get().0,
             Entry::Vacant(slot) => {
                 let local = ends.len() as u32;
-                assert!(local < MAX_LOCAL, "more than 2^29 distinct names");
+                if local >= MAX_LOCAL || stored.len() + bytes.len() > MAX_NAME_BYTES {
+                    self.fill();
+                    return Name::EMPTY;
+                }
                 slot.insert((local, tag));
                 stored.extend_from_slice(bytes);
                 ends.push(stored.len() as u32);
@@ -219,7 +252,7 @@ impl Pool {
     /// The name of these bytes, if it is there.
     pub fn find(&self, bytes: &[u8]) -> Option<Name> {
         let bytes = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
-        let tag = hash_bytes(bytes);
+        let tag = self.hash_bytes(bytes);
         let hash = spread(tag);
         let index = shard_of(hash);
         let shard = locked(&self.names[index]);
@@ -228,7 +261,7 @@ impl Pool {
         Some(Name((local + 1) << SHARD_BITS | index as u32))
     }
 
-    /// The reference to this record, which is added if it is new; `tag` is its [`hash_words`]. Its names are [`Name`]s and its references [`GlobalRef`]s.
+    /// The reference to this record, which is added if it is new; `tag` is its [`Self::hash`]. Its names are [`Name`]s and its references [`GlobalRef`]s.
     #[inline]
     pub(crate) fn intern(&self, record: &[u32], tag: u32) -> GlobalRef {
         let hash = spread(tag);
@@ -241,7 +274,10 @@ impl Pool {
             Entry::Occupied(found) => found.get().0,
             Entry::Vacant(slot) => {
                 let local = ends.len() as u32;
-                assert!(local < MAX_LOCAL, "more than 2^29 distinct types");
+                if local >= MAX_LOCAL || words.len() + record.len() > u32::MAX as usize {
+                    self.fill();
+                    return GlobalRef::VOID;
+                }
                 slot.insert((local, tag));
                 words.extend_from_slice(record);
                 ends.push(words.len() as u32);
@@ -357,7 +393,7 @@ mod tests {
     fn pool_round_trip() {
         let mut pool = Pool::new();
         let names: Vec<Name> = (0..5000).map(|n| pool.name(format!("name{n}").as_bytes())).collect();
-        let intern = |record: &[u32]| pool.intern(record, hash_words(record));
+        let intern = |record: &[u32]| pool.intern(record, pool.hash(record));
         let records: Vec<GlobalRef> = names.iter().map(|name| intern(&[name.0, 8 << 24, 7])).collect();
         assert_eq!(pool.name(b"name77"), names[77]);
         assert_eq!(pool.name(b"name77\0junk"), names[77]);
@@ -376,6 +412,18 @@ mod tests {
         }
     }
 
+    /// Check that a pool that is full says so, and goes on without keeping more.
+    #[test]
+    fn full_pool() {
+        let mut pool = Pool::new();
+        let long = |n: u32| [n.to_string().as_bytes(), &[b'x'; 500]].concat();
+        let count = SHARDS * MAX_NAME_BYTES / 500;
+        assert!((0..count as u32 / 2).all(|n| pool.name(&long(n)) != Name::EMPTY));
+        assert_eq!(pool.check(), Ok(()));
+        assert!((0..count as u32 * 2).any(|n| pool.name(&long(n)) == Name::EMPTY));
+        assert_eq!(pool.finish(&[], &[]).err(), Some(Error::PoolFull));
+    }
+
     /// Check that a symbol keeps its kind and name, and differs from every record.
     #[test]
     fn symbol_parts() {
@@ -387,6 +435,6 @@ mod tests {
             assert_eq!((symbol.symbol_kind(), symbol.symbol_name()), (kind, name));
         }
         let pointer = [0, 2 << 24, 0];
-        assert!(!pool.intern(&pointer, hash_words(&pointer)).is_symbol());
+        assert!(!pool.intern(&pointer, pool.hash(&pointer)).is_symbol());
     }
 }

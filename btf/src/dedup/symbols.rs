@@ -18,7 +18,7 @@ pub(super) struct Symbol {
 
 /// All symbols of a pool.
 pub(super) struct Symbols {
-    map: HashMap<GlobalRef, Symbol, foldhash::fast::FixedState>,
+    map: HashMap<GlobalRef, Symbol, foldhash::fast::RandomState>,
     /// For each record whether what it means depends on the unit that it is seen in.
     pub(super) contextual: Vec<bool>,
 }
@@ -103,7 +103,7 @@ pub(super) fn defined_by(record: &[u32]) -> Option<(GlobalRef, bool)> {
 /// For each record and symbol, which records refer to it.
 struct Users {
     of_record: Vec<Vec<u32>>,
-    of_symbol: HashMap<GlobalRef, Vec<u32>, foldhash::fast::FixedState>,
+    of_symbol: HashMap<GlobalRef, Vec<u32>, foldhash::fast::RandomState>,
 }
 
 impl Users {

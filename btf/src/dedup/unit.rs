@@ -22,10 +22,6 @@ impl Handle {
     pub const VOID: Handle = Handle(0);
 }
 
-/// What a type is in the pool: equal for types whose records are equal, whatever names with several definitions they reach.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Identity(u32);
-
 /// The types of one unit. One `Unit` is reused for many units, so that reading them allocates little.
 pub struct Unit<'p> {
     interner: Interner<'p>,
@@ -379,12 +375,6 @@ impl<'p> Unit<'p> {
             Some(slot) if !keep_edges => Handle(self.outer[slot as usize].0),
             _ => Handle(id.0),
         }
-    }
-
-    /// What a type of this unit is in the pool, for comparing types of different units.
-    pub fn identity(&self, id: LocalId) -> Identity {
-        let slot = id.0.checked_sub(1);
-        Identity(slot.and_then(|slot| self.inner.get(slot as usize)).map_or(0, |inner| inner.0))
     }
 
     /// Interns a type, if all is interned that it refers to by record; otherwise its record is left in `self.record`.

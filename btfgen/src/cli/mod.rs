@@ -6,6 +6,7 @@ pub(crate) mod kernels;
 mod output;
 pub(crate) mod package;
 mod repository;
+mod supplementary;
 pub(crate) mod sync;
 pub(crate) mod vmlinux;
 

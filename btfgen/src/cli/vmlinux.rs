@@ -24,6 +24,8 @@ pub(crate) struct Args {
     /// Number of threads [default: one per processor]
     #[arg(short = 'j', long, value_name = "N")]
     threads: Option<std::num::NonZero<usize>>,
+    #[command(flatten)]
+    supplementary: super::supplementary::Sought,
     /// Print what was done as JSON
     #[arg(long)]
     json: bool,
@@ -60,7 +62,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let data = unsafe { memmap2::Mmap::map(&file) }.with_context(|| format!("{name}: cannot be mapped"))?;
     let threads =
         args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, std::num::NonZero::get);
-    let extracted = vmlinux::extract(&data, args.from.into(), threads).with_context(|| name.clone())?;
+    let alt = args.supplementary.find(&args.vmlinux, &data)?;
+    let alt = alt.as_ref().map(|file| file as &dyn btfgen::elf::ReadAt);
+    let extracted =
+        vmlinux::extract_with(&data, alt, args.from.into(), threads).with_context(|| name.clone())?;
     super::output::write(&args.output, &extracted.btf)?;
     Ok(super::output::report(
         &name,

@@ -12,14 +12,16 @@ use super::functions::{Candidate, Doubts};
 use super::kernel_symbols::KernelSymbols;
 use super::locations::ListSections;
 use super::names::{Names, StringSections};
+use super::supplementary::{Link, Supplementary, SupplementaryError};
 use super::tables::Tables;
 use super::unit::{Content, Reader, Sections, UnitPlace};
 use super::unit_error::UnitError;
 use super::units;
 use crate::elf::{ElfError, Image};
 
-pub(super) type FastMap<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
-pub(super) type FastSet<K> = HashSet<K, foldhash::fast::FixedState>;
+/// Seeded at random: hostile names and offsets cannot be chosen to collide. No result depends on their order.
+pub(super) type FastMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+pub(super) type FastSet<K> = HashSet<K, foldhash::fast::RandomState>;
 
 /// A kernel's BTF, made from its DWARF.
 #[derive(Debug)]
@@ -93,16 +95,33 @@ pub enum DwarfError {
         /// Units of other languages than C.
         other_languages: usize,
     },
+    /// The supplementary file that its units refer to cannot be used.
+    #[error("its supplementary file {link}: {reason}")]
+    Supplementary {
+        /// What the file says of it.
+        link: Link,
+        /// What is wrong with it.
+        reason: SupplementaryError,
+    },
+    /// A supplementary file was given to a file that has none.
+    #[error(
+        "it names no supplementary file (it has neither .gnu_debugaltlink nor .debug_sup), and one was given"
+    )]
+    NoLink,
     /// The result cannot be written.
     #[error(transparent)]
     Btf(#[from] btf::Error),
 }
 
 /// The limit on the size of one debug section, in bytes. The largest kernels' are a fifth of it.
-const MAX_SECTION: u64 = 1 << 30;
+pub(super) const MAX_SECTION: u64 = 1 << 30;
 
-/// Converts the DWARF of `image` on `threads` threads (at least one).
-pub fn convert(image: &Image<'_>, threads: usize) -> Result<Conversion, DwarfError> {
+/// Converts the DWARF of `image` on `threads` threads (at least one), with what it needs of its supplementary file.
+pub fn convert(
+    image: &Image<'_>,
+    supplementary: Option<&Image<'_>>,
+    threads: usize,
+) -> Result<Conversion, DwarfError> {
     let section = |name| -> Result<Cow<'_, [u8]>, ElfError> {
         Ok(image.debug_section(name, MAX_SECTION)?.unwrap_or_default())
     };
@@ -110,11 +129,19 @@ pub fn convert(image: &Image<'_>, threads: usize) -> Result<Conversion, DwarfErr
     if info.is_empty() {
         return Err(DwarfError::Missing);
     }
-    let units = units::find(&info, &types, image.endian)?;
+    let mut units = units::find(&info, &types, image.endian)?;
+    let own_info = (0, info.len());
     if !types.is_empty() {
         info.to_mut().extend_from_slice(&types);
     }
-    let abbrev = section("abbrev")?;
+    let mut abbrev = section("abbrev")?;
+    let supplementary = supplementary.map(|file| read_supplementary(image, file)).transpose()?;
+    if let Some(file) = &supplementary {
+        let found = units::find(&file.info, &[], image.endian)?;
+        units.add_supplementary(found, info.len(), abbrev.len());
+        info.to_mut().extend_from_slice(&file.info);
+        abbrev.to_mut().extend_from_slice(&file.abbrev);
+    }
     let (str, line_str) = (section("str")?, section("line_str")?);
     let (str_offsets, addr) = (section("str_offsets")?, section("addr")?);
     let convention = Convention::of(image.machine, image.class.address_size());
@@ -122,10 +149,31 @@ pub fn convert(image: &Image<'_>, threads: usize) -> Result<Conversion, DwarfErr
     let places = |name| if convention.needs_places() { section(name) } else { Ok(Cow::default()) };
     let (loc, loclists) = (places("loc")?, places("loclists")?);
     let (ranges, rnglists) = (section("ranges")?, section("rnglists")?);
+    let supplementary = supplementary.as_ref().map(|file| Sections {
+        info: &info,
+        own_info: (info.len() - file.info.len(), info.len()),
+        supplementary: None,
+        addr: &[],
+        strings: StringSections {
+            str: &file.str,
+            line_str: &file.line_str,
+            str_offsets: &file.str_offsets,
+            supplementary: None,
+        },
+        lists: ListSections::default(),
+        signatures: &units.signatures,
+    });
     let sections = Sections {
         info: &info,
+        own_info,
+        supplementary: supplementary.as_ref(),
         addr: &addr,
-        strings: StringSections { str: &str, line_str: &line_str, str_offsets: &str_offsets },
+        strings: StringSections {
+            str: &str,
+            line_str: &line_str,
+            str_offsets: &str_offsets,
+            supplementary: supplementary.as_ref().map(|file| file.strings.str),
+        },
         lists: ListSections { loc: &loc, loclists: &loclists, ranges: &ranges, rnglists: &rnglists },
         signatures: &units.signatures,
     };
@@ -138,6 +186,11 @@ pub fn convert(image: &Image<'_>, threads: usize) -> Result<Conversion, DwarfErr
             convert_sections::<true>(image, &sections, &tables, &units.places, convention, threads)
         }
     }
+}
+
+fn read_supplementary<'d>(image: &Image<'_>, file: &Image<'d>) -> Result<Supplementary<'d>, DwarfError> {
+    let link = Link::of(image)?.ok_or(DwarfError::NoLink)?;
+    Supplementary::read(&link, image, file).map_err(|reason| DwarfError::Supplementary { link, reason })
 }
 
 fn convert_sections<const BIG: bool>(
@@ -158,21 +211,27 @@ fn convert_sections<const BIG: bool>(
         Converted { pool, symbols, units } = input.all(threads)?;
     }
     let lost = lost_units(places, &units.outcomes);
-    let other_languages = units.outcomes.iter().filter(|&outcome| *outcome == Outcome::OtherLanguage).count();
-    if let Some(first) = lost.first()
-        && lost.len() + other_languages == places.len()
+    if lost.iter().any(|unit| unit.reason == UnitError::Supplementary)
+        && let Some(link) = Link::of(image)?
     {
-        return Err(DwarfError::AllLost { units: places.len(), first: first.clone() });
+        return Err(DwarfError::Supplementary { link, reason: SupplementaryError::Missing });
+    }
+    let count = |which| units.outcomes.iter().filter(|&outcome| *outcome == which).count();
+    let (converted, other_languages) = (count(Outcome::Converted), count(Outcome::OtherLanguage));
+    if let Some(first) = lost.first()
+        && converted == 0
+    {
+        return Err(DwarfError::AllLost { units: lost.len() + other_languages, first: first.clone() });
     }
     let mut declarations = symbols.functions(&units.declarations);
     symbols.add_per_cpu(&units.declarations, &mut declarations);
     let btf = pool.finish(&units.types, &declarations)?;
     if btf.next_id() == btf::TypeId(1) {
-        return Err(DwarfError::NoTypes { units: places.len(), other_languages });
+        return Err(DwarfError::NoTypes { units: converted + other_languages, other_languages });
     }
     Ok(Conversion {
         btf: btf.finish(image.endian)?,
-        units: places.len() - lost.len() - other_languages,
+        units: converted,
         other_languages,
         lost,
         degraded: units.declarations.iter().map(|unit| u64::from(unit.degraded)).sum(),
@@ -191,18 +250,20 @@ fn lost_units(places: &[UnitPlace], outcomes: &[Outcome]) -> Vec<LostUnit> {
 
 /// What became of a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     Converted,
+    /// Of a supplementary file, for other files than this.
+    Unused,
     OtherLanguage,
     Lost(UnitError),
 }
 
 /// What is kept of all units. The three lists have an entry for each unit, or the latter two a single one for all units together.
 #[derive(Default)]
-struct Units {
-    outcomes: Vec<Outcome>,
-    types: Vec<UnitTypes>,
-    declarations: Vec<UnitDeclarations>,
+pub(super) struct Units {
+    pub(super) outcomes: Vec<Outcome>,
+    pub(super) types: Vec<UnitTypes>,
+    pub(super) declarations: Vec<UnitDeclarations>,
 }
 
 /// What a unit declares besides types.
@@ -278,12 +339,12 @@ struct Converted {
 }
 
 /// The input of the conversion.
-struct Input<'a, const BIG: bool> {
+pub(super) struct Input<'a, const BIG: bool> {
     image: &'a Image<'a>,
-    sections: &'a Sections<'a>,
+    pub(super) sections: &'a Sections<'a>,
     tables: &'a Tables<'a>,
-    places: &'a [UnitPlace],
-    address_size: u8,
+    pub(super) places: &'a [UnitPlace],
+    pub(super) address_size: u8,
     convention: Convention,
     /// Name of the type that indexes the arrays of units without `int`.
     index_type: &'static [u8],
@@ -295,9 +356,15 @@ const ARTIFICIAL_INDEX: &[u8] = b"__ARRAY_SIZE_TYPE__";
 impl<const BIG: bool> Input<'_, BIG> {
     /// Converts all units, each by itself where that is possible.
     fn all(&self, threads: usize) -> Result<Converted, ElfError> {
-        let names = || Names::new(self.sections.strings.str.len());
+        let strings = &self.sections.strings;
+        let names = || Names::new(strings.str.len(), strings.supplementary.map(<[u8]>::len));
         let mut pool = Pool::new();
         let mut symbols = KernelSymbols::read(self.image, &pool)?;
+        if self.sections.supplementary.is_some() {
+            let known = names();
+            let units = self.all_as_one(&pool, &known, &symbols);
+            return Ok(Converted { pool, symbols, units });
+        }
         let mut known = names();
         let mut units = self.each_alone(&pool, &known, &symbols, threads);
         if units.outcomes.contains(&Outcome::Lost(UnitError::Foreign)) {
@@ -312,7 +379,7 @@ impl<const BIG: bool> Input<'_, BIG> {
         Ok(Converted { pool, symbols, units })
     }
 
-    fn reader<'p>(&self, pool: &'p Pool, names: &'p Names) -> Reader<'p> {
+    pub(super) fn reader<'p>(&self, pool: &'p Pool, names: &'p Names) -> Reader<'p> {
         Reader::new(pool, names, self.index_type, self.convention)
     }
 
@@ -390,24 +457,13 @@ impl<const BIG: bool> Input<'_, BIG> {
         (outcome, types, declarations)
     }
 
-    /// Converts all units as one, so that they may refer to each other's types.
-    fn all_as_one(&self, pool: &Pool, names: &Names, symbols: &KernelSymbols) -> Units {
-        let mut reader = self.reader(pool, names);
-        let end = self.sections.info.len();
-        let outcomes = self.places.iter().map(|place| self.read(&mut reader, place, (0, end))).collect();
-        reader.resolve(&self.sections.strings, self.address_size, BIG, |name| symbols.knows(name));
-        let types = reader.intern(true);
-        let declarations = self.declarations(symbols, &reader, true);
-        Units { outcomes, types: vec![types], declarations: vec![declarations] }
-    }
-
-    fn read(&self, reader: &mut Reader<'_>, place: &UnitPlace, bounds: (usize, usize)) -> Outcome {
+    pub(super) fn read(&self, reader: &mut Reader<'_>, place: &UnitPlace, bounds: (usize, usize)) -> Outcome {
         let before = reader.mark();
         let mut own = std::mem::take(&mut reader.plans);
         let content = self
             .tables
             .get(place, &mut own)
-            .and_then(|plans| reader.read::<BIG>(self.sections, plans, place, bounds));
+            .and_then(|plans| reader.read::<BIG>(self.sections.of(place), plans, place, bounds));
         reader.plans = own;
         match content {
             Ok(Content::Types) => Outcome::Converted,
@@ -419,7 +475,7 @@ impl<const BIG: bool> Input<'_, BIG> {
         }
     }
 
-    fn declarations(
+    pub(super) fn declarations(
         &self,
         symbols: &KernelSymbols,
         reader: &Reader<'_>,

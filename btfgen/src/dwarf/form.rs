@@ -29,8 +29,10 @@ pub(crate) enum Value<'a> {
     StrIndex(u64),
     /// An address, by index in `.debug_addr`.
     AddressIndex(u64),
-    /// A DIE or string of a supplementary file (`.gnu_debugaltlink`).
-    Supplementary,
+    /// A DIE of the supplementary file, by offset from the start of its `.debug_info`.
+    SupplementaryRef(u64),
+    /// A string of the supplementary file, by offset in its `.debug_str`.
+    SupplementaryStr(u64),
 }
 
 /// Why a value could not be read.
@@ -114,18 +116,12 @@ pub(crate) fn read<'a, const BIG: bool>(
         gimli::DW_FORM_ref_sig8 => Value::Signature(cursor.u64()?),
         gimli::DW_FORM_sec_offset => Value::Unsigned(cursor.word(offset_size(encoding))?),
         gimli::DW_FORM_loclistx | gimli::DW_FORM_rnglistx => Value::Unsigned(cursor.uleb()?),
-        gimli::DW_FORM_GNU_ref_alt | gimli::DW_FORM_GNU_strp_alt | gimli::DW_FORM_strp_sup => {
-            cursor.word(offset_size(encoding))?;
-            Value::Supplementary
+        gimli::DW_FORM_GNU_strp_alt | gimli::DW_FORM_strp_sup => {
+            Value::SupplementaryStr(cursor.word(offset_size(encoding))?)
         }
-        gimli::DW_FORM_ref_sup4 => {
-            cursor.u32()?;
-            Value::Supplementary
-        }
-        gimli::DW_FORM_ref_sup8 => {
-            cursor.u64()?;
-            Value::Supplementary
-        }
+        gimli::DW_FORM_GNU_ref_alt => Value::SupplementaryRef(cursor.word(offset_size(encoding))?),
+        gimli::DW_FORM_ref_sup4 => Value::SupplementaryRef(cursor.u32()?.into()),
+        gimli::DW_FORM_ref_sup8 => Value::SupplementaryRef(cursor.u64()?),
         gimli::DW_FORM_indirect => {
             let form = DwForm(cursor.uleb()?.try_into().map_err(|_| FormError::Truncated)?);
             // An indirect form that is indirect again could go on for ever, and an implicit constant has no place here.

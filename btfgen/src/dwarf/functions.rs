@@ -14,7 +14,6 @@ use super::packed::is_packed;
 use super::references::Finder;
 use super::signatures::signature;
 use super::unit::vlen;
-use super::unit_error::UnitError;
 
 /// A function's DIE.
 #[derive(Default, Clone, Debug)]
@@ -194,19 +193,22 @@ impl Functions {
         (self.open.len() - self.all[index].params.open_from).saturating_sub(1)
     }
 
-    /// Writes the FUNC_PROTO of a `DW_TAG_subroutine_type`, whose references stay DIE offsets like those of all types for now.
+    /// Writes the FUNC_PROTO of a `DW_TAG_subroutine_type`, whose references stay DIE offsets like those of all types for now. One with more
+    /// parameters than BTF can count gets none. Answers whether it got all.
     pub(crate) fn define_prototype(
         &mut self,
         unit: &mut Unit<'_>,
         id: LocalId,
         result: u32,
         from: usize,
-    ) -> Result<(), UnitError> {
+    ) -> bool {
         let params = &self.open_prototypes[from..];
-        let head = head(Name::EMPTY, Kind::FuncProto, vlen(params.len())?, false, result);
+        let vlen = vlen(params.len());
+        let params = if vlen.is_some() { params } else { &[] };
+        let head = head(Name::EMPTY, Kind::FuncProto, vlen.unwrap_or(0), false, result);
         unit.define(id, head, params.as_flattened());
         self.open_prototypes.truncate(from);
-        Ok(())
+        vlen.is_some()
     }
 
     /// The function at a DIE offset.
@@ -307,7 +309,7 @@ impl Functions {
             list.iter()
                 .flat_map(|param| [names.look_up(pool, str, param.name).word(), finder.find(param.ty).0]),
         );
-        if payload.contains(&0) || vlen(list.len() + 1).is_err() {
+        if payload.contains(&0) || vlen(list.len() + 1).is_none() {
             return; // a parameter without a name or a type
         }
         if function.params.variadic {

@@ -87,6 +87,7 @@ impl Layout {
             Role::Subrange => Some(Attr::UpperBound),
             Role::BaseType
             | Role::Annotation
+            | Role::Import
             | Role::Subprogram
             | Role::Variable
             | Role::Transparent

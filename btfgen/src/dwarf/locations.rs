@@ -9,7 +9,7 @@ use super::cursor::{Cursor, Truncated};
 use super::form::Value;
 
 /// The sections that hold lists.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct ListSections<'a> {
     /// `.debug_loc`, of DWARF 2 to 4.
     pub(crate) loc: &'a [u8],

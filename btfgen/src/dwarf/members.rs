@@ -4,9 +4,9 @@ use btf::dedup::{LocalId, Name, Unit, head};
 use btf::{Kind, kind::Info};
 
 use super::cursor::Cursor;
+use super::far_members::{Bitfield, Moved, regroup};
 use super::form::Value;
 use super::unit::vlen;
-use super::unit_error::UnitError;
 
 /// What a member's DIE says of its place.
 #[derive(Default, Clone, Copy, Debug)]
@@ -93,6 +93,10 @@ pub(crate) struct Members {
     open: Vec<[u32; 3]>,
     special: Vec<Special>,
     waiting: Vec<Waiting>,
+    /// Structs in which 24 bits are too few for an offset, with their bitfields.
+    far: Vec<(LocalId, Vec<Special>)>,
+    /// Where the members of those have moved.
+    moved: Moved,
     /// Structs that cannot be expressed.
     hopeless: Vec<LocalId>,
 }
@@ -107,14 +111,21 @@ struct Waiting {
 }
 
 /// Offsets beside bitfields have 24 bits.
-const MAX_BITFIELD_OFFSET: u64 = 0x00ff_ffff;
+pub(super) const MAX_BITFIELD_OFFSET: u64 = 0x00ff_ffff;
 
 impl Members {
     pub(crate) fn clear(&mut self) {
         self.open.clear();
         self.special.clear();
         self.waiting.clear();
+        self.far.clear();
+        self.moved.clear();
         self.hopeless.clear();
+    }
+
+    /// Where a member has come to stand, by its struct and number.
+    pub(crate) fn moved(&self, id: LocalId, index: u32) -> (LocalId, u32) {
+        self.moved.get(&(id, index)).copied().unwrap_or((id, index))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -170,22 +181,38 @@ impl Members {
         (kind, name, size): (Kind, Name, u32),
         from: usize,
         degraded: &mut u32,
-    ) -> Result<(), UnitError> {
-        let vlen = vlen(self.open.len() - from)?;
+    ) {
+        let vlen = vlen(self.open.len() - from);
         let special =
             self.special.iter().rposition(|special| special.index < from).map_or(0, |last| last + 1);
         let bitfields = self.special[special..].iter().any(|member| member.width != 0);
-        if !self.place_special(id, from, special, bitfields) {
+        match vlen {
+            Some(vlen) if self.place_special(id, from, special, bitfields) => {
+                unit.define(id, head(name, kind, vlen, bitfields, size), self.open[from..].as_flattened());
+            }
+            Some(vlen) if kind == Kind::Struct && self.defer_far(id, from, special) => {
+                unit.define(id, head(name, kind, vlen, false, size), self.open[from..].as_flattened());
+            }
             // Nothing is better than something wrong: the struct keeps its name and size.
-            *degraded += 1;
-            unit.define(id, head(name, kind, 0, false, size), &[]);
-        } else {
-            let payload = self.open[from..].as_flattened();
-            unit.define(id, head(name, kind, vlen, bitfields, size), payload);
+            _ => {
+                *degraded += 1;
+                unit.define(id, head(name, kind, 0, false, size), &[]);
+            }
         }
         self.open.truncate(from);
         self.special.truncate(special);
-        Ok(())
+    }
+
+    /// Keeps the bitfields since `from` until their places are known, if those can be in reach of 32 bits and all else is.
+    fn defer_far(&mut self, id: LocalId, from: usize, special: usize) -> bool {
+        let bitfields = &self.special[special..];
+        let fits = |field: &Special| field.bit_offset <= u32::MAX.into() && (1..=0xff).contains(&field.width);
+        if !bitfields.iter().all(fits) {
+            return false;
+        }
+        let relative = |field: &Special| Special { index: field.index - from, ..*field };
+        self.far.push((id, bitfields.iter().map(relative).collect()));
+        true
     }
 
     /// Places what is special among the members since `from`. Returns whether all of them can be expressed.
@@ -212,26 +239,32 @@ impl Members {
         for waiting in std::mem::take(&mut self.waiting) {
             let Waiting { id, index, base, width, old } = waiting;
             let place = 3 + index as usize * 3;
-            let bit_offset = if big {
-                i64::try_from(base).ok().and_then(|base| base.checked_add(old.bit_offset))
-            } else {
-                let ty = LocalId(unit.record(id).get(place + 1).copied().unwrap_or(0));
-                let storage = old.storage.or_else(|| size_of(unit, ty, address_size));
-                let bits = storage.and_then(|bytes| i64::try_from(bytes.checked_mul(8)?).ok());
-                bits.and_then(|bits| {
-                    let start = bits.checked_sub(old.bit_offset)?.checked_sub(width.into())?;
-                    i64::try_from(base).ok()?.checked_add(start)
-                })
-            };
-            match bit_offset
-                .and_then(|bits| u64::try_from(bits).ok())
-                .filter(|&bits| bits <= MAX_BITFIELD_OFFSET)
-            {
+            let ty = LocalId(unit.record(id).get(place + 1).copied().unwrap_or(0));
+            let bits = old.place(base, width, big, || size_of(unit, ty, address_size));
+            match bits.filter(|&bits| bits <= MAX_BITFIELD_OFFSET) {
                 Some(bits) => {
                     if let Some(word) = unit.record_mut(id).get_mut(place + 2) {
                         *word = bits as u32 | width << 24;
                     }
                 }
+                None => self.hopeless.push(id),
+            }
+        }
+        for (id, fields) in std::mem::take(&mut self.far) {
+            let placed = |&Special { index, bit_offset, width, old }: &Special| {
+                let ty = LocalId(unit.record(id).get(4 + index * 3).copied().unwrap_or(0));
+                let start = match old {
+                    Some(old) => old.place(bit_offset, width, big, || size_of(unit, ty, address_size)),
+                    None => Some(bit_offset),
+                };
+                let start = start.and_then(|start| u32::try_from(start).ok())?;
+                Some(Bitfield { index, start, width: u8::try_from(width).ok()? })
+            };
+            // One that has lost its members since needs no more.
+            let is_whole = fields.last().is_none_or(|last| unit.record(id).len() > 3 + last.index * 3);
+            match fields.iter().map(placed).collect::<Option<Vec<_>>>() {
+                Some(bitfields) if is_whole => regroup(unit, id, &bitfields, &mut self.moved),
+                Some(_) => {}
                 None => self.hopeless.push(id),
             }
         }
@@ -244,6 +277,19 @@ impl Members {
             }
         }
         self.hopeless.len() as u32
+    }
+}
+
+impl Old {
+    /// Bits from the start of the struct to the bitfield, whose storage unit is `base` bits from there. `size` is that of its type.
+    fn place(self, base: u64, width: u32, big: bool, size: impl FnOnce() -> Option<u64>) -> Option<u64> {
+        let start = if big {
+            self.bit_offset
+        } else {
+            let bits = self.storage.or_else(size)?.checked_mul(8)?;
+            i64::try_from(bits).ok()?.checked_sub(self.bit_offset)?.checked_sub(width.into())?
+        };
+        u64::try_from(i64::try_from(base).ok()?.checked_add(start)?).ok()
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) struct StringSections<'a> {
     pub(crate) line_str: &'a [u8],
     /// `.debug_str_offsets`.
     pub(crate) str_offsets: &'a [u8],
+    /// `.debug_str` of the supplementary file, if there is one.
+    pub(crate) supplementary: Option<&'a [u8]>,
 }
 
 impl<'a> StringSections<'a> {
@@ -30,6 +32,7 @@ impl<'a> StringSections<'a> {
             Value::Str(offset) => string_at(self.str, offset),
             Value::StrIndex(index) => string_at(self.str, str_offset(index)?),
             Value::LineStr(offset) => string_at(self.line_str, offset),
+            Value::SupplementaryStr(offset) => string_at(self.supplementary?, offset),
             _ => None,
         }
     }
@@ -80,6 +83,8 @@ pub(crate) struct Names {
     short: ByKey,
     /// Names of functions, or [`Name::EMPTY`] for those that the pool does not have.
     functions: ByKey,
+    /// Those of the supplementary file.
+    supplementary: Option<Box<Names>>,
 }
 
 /// A name that is looked up only when it is needed: those of most functions, their parameters and variables never are.
@@ -107,10 +112,20 @@ impl Text {
 }
 
 impl Names {
-    /// No names, of a file with a `.debug_str` of this length in bytes.
-    pub(crate) fn new(str_len: usize) -> Names {
+    /// No names, of a file with a `.debug_str` of this length in bytes, and of its supplementary file.
+    pub(crate) fn new(str_len: usize, supplementary_str_len: Option<usize>) -> Names {
         let room = str_len / USUAL_LEN;
-        Names { by_offset: ByKey::new(room), short: ByKey::new(SHORT), functions: ByKey::new(room / 2) }
+        Names {
+            by_offset: ByKey::new(room),
+            short: ByKey::new(SHORT),
+            functions: ByKey::new(room / 2),
+            supplementary: supplementary_str_len.map(|len| Box::new(Names::new(len, None))),
+        }
+    }
+
+    /// The names of the supplementary file.
+    pub(crate) fn supplementary(&self) -> Option<&Names> {
+        self.supplementary.as_deref()
     }
 
     /// The name that a text is.
@@ -150,6 +165,9 @@ impl Names {
             Value::Inline(bytes) => Some(self.inline(pool, bytes)),
             Value::StrIndex(index) => self.at(pool, sections.str, str_offset(index)?),
             Value::LineStr(offset) => Some(Found::new(pool, string_at(sections.line_str, offset)?)),
+            Value::SupplementaryStr(offset) => {
+                self.supplementary()?.at(pool, sections.supplementary?, offset)
+            }
             _ => None,
         }
     }

@@ -39,6 +39,8 @@ pub(crate) enum Role {
     Annotation,
     /// `DW_TAG_unspecified_type`: void.
     Unspecified,
+    /// `DW_TAG_imported_unit`: another unit's DIEs belong to this one too.
+    Import,
     /// Of this DIE only the children matter.
     Transparent,
     /// Nothing in this DIE or below it matters.
@@ -81,6 +83,7 @@ impl Role {
             | gimli::DW_TAG_partial_unit
             | gimli::DW_TAG_type_unit
             | gimli::DW_TAG_skeleton_unit => Role::Unit,
+            gimli::DW_TAG_imported_unit => Role::Import,
             gimli::DW_TAG_namespace | gimli::DW_TAG_module => Role::Opaque,
             DW_TAG_LLVM_ANNOTATION | DW_TAG_GNU_ANNOTATION => Role::Annotation,
             _ => Role::Transparent,
@@ -119,6 +122,8 @@ pub(crate) enum Attr {
     CallingConvention,
     Artificial,
     Signature,
+    /// `DW_AT_import`: the unit.
+    Import,
     Language,
     Producer,
     StrOffsetsBase,
@@ -160,6 +165,7 @@ impl Attr {
             gimli::DW_AT_artificial => Attr::Artificial,
             DW_AT_GNU_ANNOTATION => Attr::Annotation,
             gimli::DW_AT_signature => Attr::Signature,
+            gimli::DW_AT_import => Attr::Import,
             gimli::DW_AT_language => Attr::Language,
             gimli::DW_AT_producer => Attr::Producer,
             gimli::DW_AT_str_offsets_base => Attr::StrOffsetsBase,
@@ -217,6 +223,7 @@ impl Role {
                 attr,
                 Name | Type | Declaration | External | Origin | Location | Artificial | Annotation
             ),
+            Role::Import => matches!(attr, Import),
             Role::Annotation => matches!(attr, Name | Text | Annotation),
             Role::Unit => matches!(
                 attr,
@@ -276,7 +283,7 @@ pub(crate) struct Plans {
     /// By code, with [`Role::Missing`] in gaps. Compilers number abbreviations from 1 without any.
     plans: Vec<Plan>,
     /// Those with larger codes.
-    others: HashMap<u64, Plan, foldhash::fast::FixedState>,
+    others: HashMap<u64, Plan, foldhash::fast::RandomState>,
     /// Those of this and earlier tables by their bytes: compilers write the same few hundred abbreviations over and over.
     known: HashMap<Box<[u8]>, Plan, foldhash::fast::RandomState>,
     /// Of all known plans.

@@ -77,6 +77,8 @@ pub(crate) struct UnitContext<'a, 'u> {
     pub(crate) producer: Option<Value<'a>>,
     /// Whether clang compiled it.
     pub(crate) is_clang: bool,
+    /// DIEs of the supplementary file that the unit refers to, from outside of their units.
+    pub(crate) reached: Vec<u32>,
     /// How many more bytes of location lists may be read.
     pub(crate) lists_budget: usize,
 }
@@ -95,6 +97,7 @@ impl<'a, 'u> UnitContext<'a, 'u> {
             low_pc: None,
             producer: None,
             is_clang: false,
+            reached: Vec::new(),
             lists_budget: MAX_LISTS.saturating_mul(place.end - place.start),
         }
     }
@@ -158,22 +161,30 @@ impl<'a, 'u> UnitContext<'a, 'u> {
 
     /// A reference as an offset from the start of what is converted in one piece; 0, where no DIE can be, stands for none.
     #[inline]
-    pub(crate) fn offset(&self, value: Value<'_>) -> Result<u32, UnitError> {
+    pub(crate) fn offset(&mut self, value: Value<'_>) -> Result<u32, UnitError> {
         let global = match value {
             Value::UnitRef(offset) => (self.place.start as u64).checked_add(offset),
-            Value::InfoRef(offset) => Some(offset),
+            Value::InfoRef(offset) => self.sections.die(offset),
             Value::Signature(signature) => {
                 let place = self.sections.signatures.get(&signature);
                 Some(*place.ok_or(UnitError::NoTypeUnit(signature))?)
             }
-            Value::Supplementary => return Err(UnitError::Supplementary),
+            Value::SupplementaryRef(offset) => {
+                let file = self.sections.supplementary.ok_or(UnitError::Supplementary)?;
+                Some(file.die(offset).ok_or(UnitError::Truncated)?)
+            }
             _ => return Ok(0),
         };
-        let global = global.ok_or(UnitError::Truncated)?;
+        let global = global.ok_or(UnitError::Foreign)?;
         if global < self.base as u64 || global >= self.end as u64 {
             return Err(UnitError::Foreign);
         }
-        Ok((global - self.base as u64) as u32)
+        let offset = (global - self.base as u64) as u32;
+        let is_supplementary = matches!(value, Value::SupplementaryRef(_));
+        if is_supplementary || (self.place.supplementary && matches!(value, Value::InfoRef(_))) {
+            self.reached.push(offset);
+        }
+        Ok(offset)
     }
 
     /// The string offset at an index of the unit's part of `.debug_str_offsets`.

@@ -82,7 +82,16 @@ mod tests {
 
     fn place(abbrev: usize, version: u16) -> UnitPlace {
         let encoding = Encoding { address_size: 8, format: gimli::Format::Dwarf32, version };
-        UnitPlace { section: ".debug_info", offset: 0, start: 0, entries: 0, end: 0, abbrev, encoding }
+        UnitPlace {
+            section: ".debug_info",
+            supplementary: false,
+            offset: 0,
+            start: 0,
+            entries: 0,
+            end: 0,
+            abbrev,
+            encoding,
+        }
     }
 
     fn places(offsets: impl IntoIterator<Item = usize>) -> Vec<UnitPlace> {

@@ -98,9 +98,9 @@ impl Tags {
         }
     }
 
-    /// Puts the tags of types into the unit, whose references are local ids by now, and keeps those of functions and variables for
+    /// Puts the tags of types into the unit, whose references are local ids by now (`moved`: where a member stands by now), and keeps those of functions and variables for
     /// [`Self::of_function`] and [`Self::of_variable`].
-    pub(crate) fn resolve(&mut self, unit: &mut Unit<'_>) {
+    pub(crate) fn resolve(&mut self, unit: &mut Unit<'_>, moved: impl Fn(LocalId, u32) -> (LocalId, u32)) {
         let mut placed: Vec<(Carrier, Annotation)> =
             self.below.iter().map(|&(carrier, at)| (carrier, self.all[at])).collect();
         let limit = MAX_AVERAGE.saturating_mul(self.all.len() + self.referred.len());
@@ -129,6 +129,8 @@ impl Tags {
                 Carrier::Type(id, None) if kind == self.type_tag => add_type_tag(unit, id, text),
                 _ if kind != self.decl_tag => {}
                 Carrier::Type(id, component) => {
+                    let place = component.map(|index| moved(id, index));
+                    let (id, component) = place.map_or((id, None), |(id, index)| (id, Some(index)));
                     // A struct that could not be expressed has lost its members, and one of a damaged unit its record.
                     let &[_, info, ..] = unit.record(id) else { continue };
                     if component.is_none_or(|component| component < Info(info).vlen()) {

@@ -34,15 +34,18 @@ mod entries;
 pub(crate) struct UnitPlace {
     /// The section that it is in.
     pub(crate) section: &'static str,
+    /// Whether that is one of the supplementary file.
+    pub(crate) supplementary: bool,
     /// Offset of its header in that section.
     pub(crate) offset: usize,
-    /// Offset of its header in what is converted, in which `.debug_types` follows `.debug_info`; so are the other offsets.
+    /// Offset of its header in what is converted, in which `.debug_types` follows `.debug_info`, and the supplementary file's `.debug_info`
+    /// both; so are the other offsets.
     pub(crate) start: usize,
     /// Offset of its first DIE.
     pub(crate) entries: usize,
     /// Offset of its end.
     pub(crate) end: usize,
-    /// Offset of its abbreviation table in `.debug_abbrev`.
+    /// Offset of its abbreviation table in `.debug_abbrev`, which the supplementary file's follows.
     pub(crate) abbrev: usize,
     pub(crate) encoding: Encoding,
 }
@@ -50,14 +53,32 @@ pub(crate) struct UnitPlace {
 /// The sections that a unit's DIEs refer to.
 #[derive(Clone, Copy)]
 pub(crate) struct Sections<'a> {
-    /// `.debug_info`, and `.debug_types` after it.
+    /// `.debug_info`, `.debug_types` after it, and then the supplementary file's `.debug_info`.
     pub(crate) info: &'a [u8],
+    /// Where in `info` the `.debug_info` of the unit's own file starts and ends.
+    pub(crate) own_info: (usize, usize),
+    /// The supplementary file's sections.
+    pub(crate) supplementary: Option<&'a Sections<'a>>,
     /// `.debug_addr`.
     pub(crate) addr: &'a [u8],
     pub(crate) strings: StringSections<'a>,
     pub(crate) lists: ListSections<'a>,
     /// Where the types of type units are, by signature, as offsets in `info`.
     pub(crate) signatures: &'a FastMap<u64, u64>,
+}
+
+impl<'a> Sections<'a> {
+    /// The sections of the file that a unit is in.
+    #[inline]
+    pub(crate) fn of(&'a self, place: &UnitPlace) -> &'a Sections<'a> {
+        self.supplementary.filter(|_| place.supplementary).unwrap_or(self)
+    }
+
+    /// The place in `info` of a DIE, by offset in the file's `.debug_info`.
+    pub(crate) fn die(&self, offset: u64) -> Option<u64> {
+        let (start, end) = self.own_info;
+        (start as u64).checked_add(offset).filter(|&place| place < end as u64)
+    }
 }
 
 /// What a unit held besides types.
@@ -167,13 +188,21 @@ pub(crate) struct Mark {
     degraded: u32,
 }
 
+/// The most bytes of DIEs that are converted in one piece: a DIE is a byte or more and becomes three words or fewer, which 32 bits count.
+const MAX_PIECE: usize = 1 << 30;
+
 /// DIEs that are nested deeper than this are damage.
 const MAX_DEPTH: usize = 1 << 16;
 
 /// Reads units, one after another, with memory that is kept between them.
 pub(crate) struct Reader<'p> {
     pub(super) pool: &'p Pool,
+    /// Those of the file whose unit is being read.
     pub(crate) names: &'p Names,
+    /// Those of the file that is converted, which may have a supplementary one.
+    main_names: &'p Names,
+    /// DIEs of the supplementary file that were referred to, and not cleared.
+    pub(crate) reached: Vec<u32>,
     /// Where the plans of a unit are that shares its abbreviation table with no other.
     pub(crate) plans: Plans,
     frames: Vec<Frame>,
@@ -214,6 +243,8 @@ impl<'p> Reader<'p> {
         Reader {
             pool,
             names,
+            main_names: names,
+            reached: Vec::new(),
             plans: Plans::default(),
             frames: Vec::new(),
             templates: Templates::default(),
@@ -242,6 +273,7 @@ impl<'p> Reader<'p> {
     /// Forgets the unit read before.
     pub(crate) fn clear(&mut self) {
         self.unit.clear();
+        self.reached.clear();
         self.offsets.clear();
         self.templates.clear();
         self.members.clear();
@@ -294,8 +326,8 @@ impl<'p> Reader<'p> {
         place: &UnitPlace,
         (base, end): (usize, usize),
     ) -> Result<Content, UnitError> {
-        if u32::try_from(end - base).is_err() {
-            return Err(UnitError::TooLarge("more than 4 GiB of debug information in one piece"));
+        if end - base > MAX_PIECE {
+            return Err(UnitError::TooLarge("more than 1 GiB of debug information in one piece"));
         }
         self.frames.clear();
         self.targets.clear();
@@ -310,6 +342,8 @@ impl<'p> Reader<'p> {
         let data = sections.info.get(..place.end).ok_or(UnitError::Truncated)?;
         let mut cursor = Cursor::<BIG>::new(data, place.entries);
         self.rare = Rare::default();
+        self.names =
+            self.main_names.supplementary().filter(|_| place.supplementary).unwrap_or(self.main_names);
         let mut context = UnitContext::new(sections, place, base, end);
         if place.encoding.version < 5 {
             context.str_offsets_base = Some(0);
@@ -318,7 +352,7 @@ impl<'p> Reader<'p> {
             let offset = (cursor.position() - base) as u32;
             let code = cursor.uleb()?;
             if code == 0 {
-                self.close()?;
+                self.close();
                 continue;
             }
             let plan = plans.get(code)?;
@@ -353,7 +387,7 @@ impl<'p> Reader<'p> {
             if plan.has_children && !pushed {
                 self.frames.push(Frame::Transparent);
             } else if pushed && !plan.has_children {
-                self.close()?;
+                self.close();
             } else if pushed && matches!(self.frames.last(), Some(Frame::Expected { .. })) {
                 self.expected_members(&mut cursor, plans, &context)?;
             }
@@ -363,8 +397,9 @@ impl<'p> Reader<'p> {
         }
         // A unit may end without the zero bytes that close its last DIEs.
         while !self.frames.is_empty() {
-            self.close()?;
+            self.close();
         }
+        self.reached.append(&mut context.reached);
         Ok(Content::Types)
     }
 
@@ -413,7 +448,8 @@ impl<'p> Reader<'p> {
                 Attr::Name => {
                     let index = |index| context.str_offset::<BIG>(index);
                     let name = self.names.get(self.pool, &context.sections.strings, index, value);
-                    if matches!(value, Value::Supplementary) {
+                    let strings = &context.sections.strings;
+                    if matches!(value, Value::SupplementaryStr(_)) && strings.supplementary.is_none() {
                         return Err(UnitError::Supplementary);
                     }
                     let Found { name, identifier } = name.unwrap_or_default();
@@ -463,6 +499,13 @@ impl<'p> Reader<'p> {
                 Attr::LocListsBase => context.loclists_base = unsigned(value),
                 Attr::RngListsBase => context.rnglists_base = unsigned(value),
                 Attr::DwoName => attrs.dwo_name = true,
+                // Within a file nothing is lost without: all of its units are read.
+                Attr::Import
+                    if context.place.supplementary || matches!(value, Value::SupplementaryRef(_)) =>
+                {
+                    context.offset(value)?;
+                }
+                Attr::Import => {}
                 Attr::Signature => attrs.signature = context.offset(value)?,
             }
         }
@@ -519,12 +562,12 @@ impl<'p> Reader<'p> {
             finder: &finder,
             convention: &self.convention,
             address_size,
-            names: self.names,
+            names: self.main_names,
             pool: self.pool,
             str: strings.str,
         };
         self.functions.resolve(&mut self.unit, &surroundings, is_known);
-        self.tags.resolve(&mut self.unit);
+        self.tags.resolve(&mut self.unit, |id, index| self.members.moved(id, index));
         variables::resolve(&mut self.variables, &self.unit, &finder, address_size);
     }
 
@@ -624,10 +667,7 @@ fn signed(value: Value<'_>) -> Option<i64> {
     }
 }
 
-/// A number of elements as a `vlen`.
-pub(crate) fn vlen(len: usize) -> Result<u32, UnitError> {
-    u32::try_from(len)
-        .ok()
-        .filter(|&len| len <= btf::kind::MAX_VLEN)
-        .ok_or(UnitError::TooLarge("a type with more than 65535 members"))
+/// A number of members as a `vlen`; `None` if they are more than a type of BTF can have.
+pub(crate) fn vlen(len: usize) -> Option<u32> {
+    u32::try_from(len).ok().filter(|&len| len <= btf::kind::MAX_VLEN)
 }

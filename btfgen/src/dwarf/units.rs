@@ -14,7 +14,7 @@ pub(super) struct UnitList {
     pub(super) signatures: FastMap<u64, u64>,
 }
 
-/// Reads the headers of all units.
+/// Reads the headers of all units of a file.
 pub(super) fn find(info: &[u8], types: &[u8], endian: Endian) -> Result<UnitList, DwarfError> {
     let order = if endian == Endian::Big { RunTimeEndian::Big } else { RunTimeEndian::Little };
     let mut list = UnitList { places: Vec::new(), signatures: FastMap::default() };
@@ -26,6 +26,22 @@ pub(super) fn find(info: &[u8], types: &[u8], endian: Endian) -> Result<UnitList
 }
 
 impl UnitList {
+    /// Adds the units of a supplementary file, whose `.debug_info` and `.debug_abbrev` follow the first `info` and `abbrev` bytes of these.
+    pub(super) fn add_supplementary(&mut self, other: UnitList, info: usize, abbrev: usize) {
+        self.places.extend(other.places.into_iter().map(|place| UnitPlace {
+            section: ".debug_info of the supplementary file",
+            supplementary: true,
+            start: info + place.start,
+            entries: info + place.entries,
+            end: info + place.end,
+            abbrev: abbrev.saturating_add(place.abbrev),
+            ..place
+        }));
+        for (signature, at) in other.signatures {
+            self.signatures.entry(signature).or_insert(info as u64 + at);
+        }
+    }
+
     /// Takes in the units of a section that begins at `base`.
     fn take<'i>(
         &mut self,
@@ -46,6 +62,7 @@ impl UnitList {
             let start = base + offset;
             let place = UnitPlace {
                 section,
+                supplementary: false,
                 offset,
                 start,
                 entries: start + header.size_of_header(),

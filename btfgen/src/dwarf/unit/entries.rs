@@ -324,6 +324,7 @@ impl Reader<'_> {
             | Role::Subrange
             | Role::BaseType
             | Role::Annotation
+            | Role::Import
             | Role::Subprogram
             | Role::Variable
             | Role::Opaque
@@ -436,34 +437,32 @@ impl Reader<'_> {
     }
 
     /// Finishes what is open, if anything is.
-    pub(super) fn close(&mut self) -> Result<(), UnitError> {
+    pub(super) fn close(&mut self) {
         if let Some(&Frame::Expected { id, template, next, targets_from, .. }) = self.frames.last() {
             if next as usize == self.templates.sayings(template).len() {
                 self.frames.pop();
                 let shape = self.templates.shape(template);
                 self.unit.define_like(id, shape, &self.targets[targets_from..]);
                 self.targets.truncate(targets_from);
-                return Ok(());
+                return;
             }
             self.unexpected();
         }
-        let Some(frame) = self.frames.pop() else { return Ok(()) };
+        let Some(frame) = self.frames.pop() else { return };
         match frame {
             Frame::Transparent | Frame::Opaque | Frame::Tagged(_) | Frame::Expected { .. } => {}
             Frame::Composite { id, kind, name, size, members_from, lesson } => {
                 self.templates.end(lesson, id, self.members.len() - members_from);
-                self.members.define(
-                    &mut self.unit,
-                    id,
-                    (kind, name, size),
-                    members_from,
-                    &mut self.degraded,
-                )?;
+                self.members.define(&mut self.unit, id, (kind, name, size), members_from, &mut self.degraded);
             }
             Frame::Enumeration { id, name, size, from, negative, lesson } => {
                 self.templates.end(lesson, id, self.enumerators.len() - from);
+                if vlen(self.enumerators.len() - from).is_none() {
+                    self.degraded += 1;
+                    self.enumerators.truncate(from);
+                }
                 let enumerators = &self.enumerators[from..];
-                let vlen = vlen(enumerators.len())?;
+                let vlen = enumerators.len() as u32;
                 let wide = size > 4;
                 let mut payload = Vec::with_capacity(enumerators.len() * 3);
                 for &(name, value) in enumerators {
@@ -488,10 +487,10 @@ impl Reader<'_> {
                 self.unit.define(id, head(Name::EMPTY, Kind::Array, 0, false, 0), &[element, 0, len]);
             }
             Frame::Prototype { id, result, params_from } => {
-                self.functions.define_prototype(&mut self.unit, id, result, params_from)?;
+                let whole = self.functions.define_prototype(&mut self.unit, id, result, params_from);
+                self.degraded += u32::from(!whole);
             }
             Frame::Function { index } => self.functions.end(index),
         }
-        Ok(())
     }
 }
