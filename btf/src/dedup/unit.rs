@@ -189,9 +189,7 @@ impl<'p> Unit<'p> {
         let (first, count, stride) = match kind {
             Some(Kind::Struct | Kind::Union) => (start + 4, vlen, 3),
             // The last parameter may be an ellipsis, which has neither name nor type.
-            Some(Kind::FuncProto) => {
-                (start + 4, vlen - u32::from(payload.ends_with(&[0, 0]) && vlen > 0), 2)
-            }
+            Some(Kind::FuncProto) => (start + 4, vlen - u32::from(payload.ends_with(&[0, 0]) && vlen > 0), 2),
             // The index type may follow later.
             Some(Kind::Array) => (start + 3, if payload.get(1) == Some(&0) { 1 } else { 2 }, 1),
             Some(Kind::Datasec) => (start + 3, vlen, 3),
@@ -325,6 +323,25 @@ impl<'p> Unit<'p> {
         }
     }
 
+    /// The type and the offset word of each member of a struct or union, also of one that is defined by a shape.
+    pub fn members(&self, id: LocalId) -> impl Iterator<Item = (LocalId, u32)> {
+        let node = self.node(id);
+        let words = node.words(&self.words);
+        let record = match node.form {
+            Form::Like(shape) => self.shape_record(shape),
+            _ => words,
+        };
+        let kind = record.get(1).and_then(|&info| Kind::from_number(Info(info).kind_number()));
+        let payload = match kind {
+            Some(Kind::Struct | Kind::Union) => &record[3..],
+            _ => &[],
+        };
+        payload.as_chunks().0.iter().enumerate().map(move |(index, &[_, ty, offset])| {
+            let ty = if matches!(node.form, Form::Like(_)) { words[index] } else { ty };
+            (LocalId(ty), offset)
+        })
+    }
+
     fn node(&self, id: LocalId) -> Node {
         let slot = (id.0 as usize).wrapping_sub(1);
         self.nodes.get(slot).copied().unwrap_or_default()
@@ -400,11 +417,11 @@ impl<'p> Unit<'p> {
             }
             Form::Like(shape) => {
                 let (like, global) = interner.record_of(shape);
-                let mut targets = words.iter();
-                let mut same = true;
-                visit_type_refs(like, |target| {
-                    same &= targets.next().is_some_and(|&word| known_target(word, outer).0 == target);
-                });
+                let target = |word: u32| known_target(word, outer).0;
+                // Enums refer to nothing; what else has a shape has three words for each member.
+                let members = like[3..].as_chunks::<3>().0.iter();
+                let same = words.is_empty()
+                    || words.iter().zip(members).all(|(&word, known)| target(word) == known[1]);
                 if same {
                     global
                 } else {

@@ -1,12 +1,16 @@
 //! Converting all units of a file, on as many threads as are given.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use btf::dedup::{Handle, Identity, LocalId, Name, Pool, UnitTypes};
+use btf::dedup::{Declaration, DeclarationKind, Handle, LocalId, Name, Pool, UnitTypes};
 use hashbrown::{HashMap, HashSet};
 
+use super::calling::Convention;
+use super::functions::{Candidate, Doubts};
 use super::kernel_symbols::KernelSymbols;
+use super::locations::ListSections;
 use super::names::StringSections;
 use super::tables::Tables;
 use super::unit::{Content, Reader, Sections, UnitPlace};
@@ -113,10 +117,13 @@ pub fn convert(image: &Image<'_>, threads: usize) -> Result<Conversion, DwarfErr
     let abbrev = section("abbrev")?;
     let (str, line_str) = (section("str")?, section("line_str")?);
     let (str_offsets, addr) = (section("str_offsets")?, section("addr")?);
+    let (loc, loclists) = (section("loc")?, section("loclists")?);
+    let (ranges, rnglists) = (section("ranges")?, section("rnglists")?);
     let sections = Sections {
         info: &info,
         addr: &addr,
         strings: StringSections { str: &str, line_str: &line_str, str_offsets: &str_offsets },
+        lists: ListSections { loc: &loc, loclists: &loclists, ranges: &ranges, rnglists: &rnglists },
         signatures: &units.signatures,
     };
     let tables = Tables::new(&abbrev, &units.places);
@@ -134,12 +141,14 @@ fn convert_sections<const BIG: bool>(
     threads: usize,
 ) -> Result<Conversion, DwarfError> {
     let address_size = image.class.address_size();
-    let mut input = Input::<BIG> { sections, tables, places, address_size, index_type: b"int" };
-    let (mut pool, mut units) = input.all(threads);
+    let convention = Convention::of(image.machine, address_size);
+    let mut input =
+        Input::<BIG> { image, sections, tables, places, address_size, convention, index_type: b"int" };
+    let Converted { mut pool, mut symbols, mut units } = input.all(threads)?;
     if units.declarations.iter().all(|unit| !unit.has_int) {
         // Without any `int`, an artificial type indexes arrays. Kernels never come here.
         input.index_type = ARTIFICIAL_INDEX;
-        (pool, units) = input.all(threads);
+        Converted { pool, symbols, units } = input.all(threads)?;
     }
     let lost = lost_units(places, &units.outcomes);
     let other_languages = units.outcomes.iter().filter(|&outcome| *outcome == Outcome::OtherLanguage).count();
@@ -148,7 +157,6 @@ fn convert_sections<const BIG: bool>(
     {
         return Err(DwarfError::AllLost { units: places.len(), first: first.clone() });
     }
-    let symbols = KernelSymbols::read(image, &pool)?;
     let mut declarations = symbols.functions(&units.declarations);
     symbols.add_per_cpu(&units.declarations, &mut declarations);
     let btf = pool.finish(&units.types, &declarations)?;
@@ -195,15 +203,54 @@ struct Units {
 pub(super) struct UnitDeclarations {
     pub(super) functions: Vec<Function>,
     pub(super) variables: Vec<Variable>,
+    /// Tags of both.
+    tags: Vec<Tag>,
     pub(super) degraded: u32,
     pub(super) has_int: bool,
+}
+
+impl UnitDeclarations {
+    /// The tags of a function or variable of this unit.
+    pub(super) fn tags(&self, place: &Range<u32>) -> &[Tag] {
+        self.tags.get(place.start as usize..place.end as usize).unwrap_or_default()
+    }
+
+    fn add_tags(&mut self, tags: impl Iterator<Item = Tag>) -> Range<u32> {
+        let start = self.tags.len() as u32;
+        for tag in tags {
+            if !self.tags[start as usize..].contains(&tag) {
+                self.tags.push(tag);
+            }
+        }
+        start..self.tags.len() as u32
+    }
+}
+
+/// A tag on a function, its parameter, or a variable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Tag {
+    pub(super) text: Name,
+    /// Number of the parameter, or −1.
+    pub(super) component: i32,
+}
+
+impl Tag {
+    /// Its DECL_TAG, on the declaration of this number.
+    pub(super) fn on(self, declaration: u32) -> Declaration {
+        let kind = DeclarationKind::DeclTag { on: Some(declaration), component: self.component };
+        Declaration { unit: 0, name: self.text, ty: Handle::VOID, kind }
+    }
 }
 
 pub(super) struct Function {
     pub(super) name: Name,
     pub(super) prototype: Handle,
     /// Equal for functions with the same types of parameters and result.
-    pub(super) signature: Identity,
+    pub(super) signature: u64,
+    /// Where its code starts.
+    pub(super) address: Option<u64>,
+    pub(super) doubts: Doubts,
+    pub(super) tags: Range<u32>,
 }
 
 pub(super) struct Variable {
@@ -213,14 +260,24 @@ pub(super) struct Variable {
     pub(super) size: u32,
     pub(super) address: u64,
     pub(super) external: bool,
+    pub(super) tags: Range<u32>,
+}
+
+/// What all units come to.
+struct Converted {
+    pool: Pool,
+    symbols: KernelSymbols,
+    units: Units,
 }
 
 /// The input of the conversion.
 struct Input<'a, const BIG: bool> {
+    image: &'a Image<'a>,
     sections: &'a Sections<'a>,
     tables: &'a Tables<'a>,
     places: &'a [UnitPlace],
     address_size: u8,
+    convention: Convention,
     /// Name of the type that indexes the arrays of units without `int`.
     index_type: &'static [u8],
 }
@@ -230,31 +287,37 @@ const ARTIFICIAL_INDEX: &[u8] = b"__ARRAY_SIZE_TYPE__";
 
 impl<const BIG: bool> Input<'_, BIG> {
     /// Converts all units, each by itself where that is possible.
-    fn all(&self, threads: usize) -> (Pool, Units) {
+    fn all(&self, threads: usize) -> Result<Converted, ElfError> {
         let mut pool = Pool::new();
-        let mut units = self.each_alone(&pool, threads);
+        let mut symbols = KernelSymbols::read(self.image, &pool)?;
+        let mut units = self.each_alone(&pool, &symbols, threads);
         if units.outcomes.contains(&Outcome::Lost(UnitError::Foreign)) {
-            let pool = Pool::new();
-            let units = self.all_as_one(&pool);
-            return (pool, units);
+            pool = Pool::new();
+            symbols = KernelSymbols::read(self.image, &pool)?;
+            units = self.all_as_one(&pool, &symbols);
+        } else {
+            let again = pool.units_needing_edges(&units.types);
+            self.read_again(&pool, &symbols, &mut units, &again);
         }
-        let again = pool.units_needing_edges(&units.types);
-        self.read_again(&pool, &mut units, &again);
-        (pool, units)
+        Ok(Converted { pool, symbols, units })
+    }
+
+    fn reader<'p>(&self, pool: &'p Pool) -> Reader<'p> {
+        Reader::new(pool, self.index_type, self.convention)
     }
 
     /// Converts each unit by itself.
-    fn each_alone(&self, pool: &Pool, threads: usize) -> Units {
+    fn each_alone(&self, pool: &Pool, symbols: &KernelSymbols, threads: usize) -> Units {
         let next = AtomicUsize::new(0);
         let worker = || {
-            let mut reader = Reader::new(pool, self.index_type);
+            let mut reader = self.reader(pool);
             let mut done = Vec::new();
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 if index >= self.places.len() {
                     return done;
                 }
-                let (outcome, types, declarations) = self.alone(&mut reader, index, false);
+                let (outcome, types, declarations) = self.alone(symbols, &mut reader, index, false);
                 done.push((index, outcome, types, declarations));
             }
         };
@@ -282,10 +345,10 @@ impl<const BIG: bool> Input<'_, BIG> {
     }
 
     /// Reads units once more, keeping their edges.
-    fn read_again(&self, pool: &Pool, units: &mut Units, which: &[usize]) {
-        let mut reader = Reader::new(pool, self.index_type);
+    fn read_again(&self, pool: &Pool, symbols: &KernelSymbols, units: &mut Units, which: &[usize]) {
+        let mut reader = self.reader(pool);
         for &index in which {
-            let (_, types, declarations) = self.alone(&mut reader, index, true);
+            let (_, types, declarations) = self.alone(symbols, &mut reader, index, true);
             units.types[index] = types;
             units.declarations[index] = declarations;
         }
@@ -293,6 +356,7 @@ impl<const BIG: bool> Input<'_, BIG> {
 
     fn alone(
         &self,
+        symbols: &KernelSymbols,
         reader: &mut Reader<'_>,
         index: usize,
         keep_edges: bool,
@@ -303,18 +367,18 @@ impl<const BIG: bool> Input<'_, BIG> {
         if outcome != Outcome::Converted {
             return (outcome, UnitTypes::default(), UnitDeclarations::default());
         }
-        reader.resolve(self.address_size, BIG);
+        reader.resolve(self.address_size, BIG, |name| symbols.knows(name));
         let types = reader.intern(keep_edges);
         let declarations = self.declarations(reader, keep_edges);
         (outcome, types, declarations)
     }
 
     /// Converts all units as one, so that they may refer to each other's types.
-    fn all_as_one(&self, pool: &Pool) -> Units {
-        let mut reader = Reader::new(pool, self.index_type);
+    fn all_as_one(&self, pool: &Pool, symbols: &KernelSymbols) -> Units {
+        let mut reader = self.reader(pool);
         let end = self.sections.info.len();
         let outcomes = self.places.iter().map(|place| self.read(&mut reader, place, (0, end))).collect();
-        reader.resolve(self.address_size, BIG);
+        reader.resolve(self.address_size, BIG, |name| symbols.knows(name));
         let types = reader.intern(true);
         let declarations = self.declarations(&reader, true);
         Units { outcomes, types: vec![types], declarations: vec![declarations] }
@@ -340,27 +404,28 @@ impl<const BIG: bool> Input<'_, BIG> {
 
     fn declarations(&self, reader: &Reader<'_>, keep_edges: bool) -> UnitDeclarations {
         let handle = |id| reader.unit.handle(id, keep_edges);
-        let functions = reader.functions.candidates.iter().map(|candidate| Function {
-            name: candidate.name,
-            prototype: handle(candidate.prototype),
-            signature: reader.unit.identity(candidate.signature),
-        });
-        let variables = reader.variables.iter().filter_map(|variable| {
-            let size = u32::try_from(variable.size).ok().filter(|&size| size != 0)?;
-            let (name, external) = (variable.name, variable.external);
-            Some(Variable {
-                name,
-                ty: handle(LocalId(variable.ty)),
-                size,
-                address: variable.address?,
-                external,
-            })
-        });
-        UnitDeclarations {
-            functions: functions.collect(),
-            variables: variables.collect(),
+        let mut declarations = UnitDeclarations {
             degraded: reader.degraded,
             has_int: reader.has_int(),
+            ..UnitDeclarations::default()
+        };
+        for candidate in &reader.functions.candidates {
+            let &Candidate { name, params, signature, address, doubts, .. } = candidate;
+            // An instance has the tags of what it is an instance of.
+            let origins = reader.functions.with_origins(candidate.function);
+            let tags = origins.flat_map(|function| reader.tags.of_function(function));
+            let fits = |tag: &Tag| tag.component < params as i32;
+            let tags = declarations.add_tags(tags.filter(fits));
+            let prototype = handle(candidate.prototype);
+            declarations.functions.push(Function { name, prototype, signature, address, doubts, tags });
         }
+        for (index, variable) in reader.variables.iter().enumerate() {
+            let size = u32::try_from(variable.size).ok().filter(|&size| size != 0);
+            let (Some(size), Some(address)) = (size, variable.address) else { continue };
+            let tags = declarations.add_tags(reader.tags.of_variable(index));
+            let (name, ty, external) = (variable.name, handle(LocalId(variable.ty)), variable.external);
+            declarations.variables.push(Variable { name, ty, size, address, external, tags });
+        }
+        declarations
     }
 }

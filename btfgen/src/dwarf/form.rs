@@ -28,7 +28,7 @@ pub(crate) enum Value<'a> {
     /// A string, by index in `.debug_str_offsets`.
     StrIndex(u64),
     /// An address, by index in `.debug_addr`.
-    AddressIndex,
+    AddressIndex(u64),
     /// A DIE or string of a supplementary file (`.gnu_debugaltlink`).
     Supplementary,
 }
@@ -98,14 +98,11 @@ pub(crate) fn read<'a, const BIG: bool>(
         gimli::DW_FORM_strx3 => Value::StrIndex(cursor.u24()?.into()),
         gimli::DW_FORM_strx4 => Value::StrIndex(cursor.u32()?.into()),
         gimli::DW_FORM_addr => Value::Unsigned(cursor.word(encoding.address_size)?),
-        gimli::DW_FORM_addrx | gimli::DW_FORM_GNU_addr_index => {
-            cursor.skip_leb()?;
-            Value::AddressIndex
-        }
-        gimli::DW_FORM_addrx1 => address_index(cursor, 1)?,
-        gimli::DW_FORM_addrx2 => address_index(cursor, 2)?,
-        gimli::DW_FORM_addrx3 => address_index(cursor, 3)?,
-        gimli::DW_FORM_addrx4 => address_index(cursor, 4)?,
+        gimli::DW_FORM_addrx | gimli::DW_FORM_GNU_addr_index => Value::AddressIndex(cursor.uleb()?),
+        gimli::DW_FORM_addrx1 => Value::AddressIndex(cursor.u8()?.into()),
+        gimli::DW_FORM_addrx2 => Value::AddressIndex(cursor.u16()?.into()),
+        gimli::DW_FORM_addrx3 => Value::AddressIndex(cursor.u24()?.into()),
+        gimli::DW_FORM_addrx4 => Value::AddressIndex(cursor.u32()?.into()),
         gimli::DW_FORM_ref1 => Value::UnitRef(cursor.u8()?.into()),
         gimli::DW_FORM_ref2 => Value::UnitRef(cursor.u16()?.into()),
         gimli::DW_FORM_ref8 => Value::UnitRef(cursor.u64()?),
@@ -139,14 +136,6 @@ pub(crate) fn read<'a, const BIG: bool>(
         }
         form => return Err(FormError::Unknown(form)),
     })
-}
-
-fn address_index<'a, const BIG: bool>(
-    cursor: &mut Cursor<'a, BIG>,
-    len: usize,
-) -> Result<Value<'a>, FormError> {
-    cursor.skip(len)?;
-    Ok(Value::AddressIndex)
 }
 
 /// Passes over a value whose form has no fixed length.

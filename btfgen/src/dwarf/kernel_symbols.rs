@@ -1,19 +1,33 @@
 //! FUNCs, VARs and the DATASEC: what units declare, checked against the symbol table.
 
-use btf::dedup::{Declaration, DeclarationKind, Handle, Identity, Name, Pool};
+use btf::dedup::{Declaration, DeclarationKind, Handle, Name, Pool};
 
-use super::convert::{FastMap, FastSet, UnitDeclarations, Variable};
+use super::convert::{FastMap, FastSet, Function, Tag, UnitDeclarations, Variable};
+use super::kfuncs::{KFunc, KFuncs};
 use crate::elf::{ElfError, Image, Symbol};
 
 /// What the symbol table says of functions and per-CPU variables.
 pub(super) struct KernelSymbols {
-    functions: FastSet<Name>,
+    functions: FastMap<Name, FunctionSymbol>,
     per_cpu: FastMap<u64, FastSet<Name>>,
     /// Address and size of the per-CPU section, in bytes.
     section: Option<(u64, u64)>,
     section_name: Name,
     /// Variables that tools leave out.
     special: FastSet<Name>,
+    kfunc_tag: Name,
+    fastcall_tag: Name,
+}
+
+/// The symbols of a name, up to its first dot.
+struct FunctionSymbol {
+    section: u16,
+    address: u64,
+    /// Whether another one of the name is elsewhere: a tracer that knows only the name could take either.
+    ambiguous: bool,
+    /// Whether it, or another one at the same address, is called by a name that says that its parameters were changed.
+    optimized: bool,
+    kfunc: KFunc,
 }
 
 const PER_CPU_SECTION: &str = ".data..percpu";
@@ -27,22 +41,31 @@ const SPECIAL_VARIABLES: [&[u8]; 5] = [
     b"__func_stack_frame_non_standard_",
 ];
 
+/// Endings of symbols that are only parts of functions.
+const PARTS: [&[u8]; 2] = [b".cold", b".part"];
+
+/// Endings of functions whose parameters gcc changed.
+const OPTIMIZED: [&[u8]; 2] = [b".isra", b".constprop"];
+
 impl KernelSymbols {
     pub(super) fn read(image: &Image<'_>, pool: &Pool) -> Result<KernelSymbols, ElfError> {
         let place = image.sections.iter().position(|section| section.name == PER_CPU_SECTION);
         let section =
             place.map(|index| &image.sections[index]).map(|section| (section.address, section.size));
         let mut symbols = KernelSymbols {
-            functions: FastSet::default(),
+            functions: FastMap::default(),
             per_cpu: FastMap::default(),
             section,
             section_name: pool.name(PER_CPU_SECTION.as_bytes()),
             special: FastSet::default(),
+            kfunc_tag: pool.name(b"bpf_kfunc"),
+            fastcall_tag: pool.name(b"bpf_fastcall"),
         };
+        let mut kfuncs = KFuncs::open(image)?;
         image.visit_symbols(|symbol| {
             let name = symbol.name;
-            if symbol.kind == Symbol::FUNC && !name.contains(&b'.') {
-                symbols.functions.insert(pool.name(name));
+            if symbol.kind == Symbol::FUNC {
+                symbols.add_function(&symbol, pool);
             } else if symbol.kind == Symbol::OBJECT && place == Some(symbol.section.into()) {
                 let name_in_pool = pool.name(name);
                 if SPECIAL_VARIABLES.iter().any(|special| name.starts_with(special)) {
@@ -50,36 +73,78 @@ impl KernelSymbols {
                 }
                 symbols.per_cpu.entry(symbol.value).or_default().insert(name_in_pool);
             }
+            if let Some(kfuncs) = &mut kfuncs {
+                kfuncs.see(&symbol);
+            }
         })?;
+        for (name, kfunc) in kfuncs.iter_mut().flat_map(KFuncs::find) {
+            if let Some(symbol) = symbols.functions.get_mut(&pool.name(name)) {
+                symbol.kfunc.merge(kfunc);
+            }
+        }
         Ok(symbols)
     }
 
-    /// A FUNC for each function of the symbol table whose definitions agree on its prototype.
+    fn add_function(&mut self, symbol: &Symbol<'_>, pool: &Pool) {
+        let &Symbol { name, section, value: address, .. } = symbol;
+        let dot = name.iter().position(|&byte| byte == b'.').unwrap_or(name.len());
+        let (name, ending) = name.split_at(dot);
+        let says = |what: &[&[u8]]| what.iter().any(|what| ending.windows(what.len()).any(|at| at == *what));
+        if name.is_empty() || says(&PARTS) {
+            return;
+        }
+        let optimized = says(&OPTIMIZED);
+        let known = self.functions.entry(pool.name(name)).or_insert(FunctionSymbol {
+            section,
+            address,
+            ambiguous: false,
+            optimized,
+            kfunc: KFunc::default(),
+        });
+        known.ambiguous |= (known.section, known.address) != (section, address);
+        known.optimized |= optimized;
+    }
+
+    /// Whether there is a function of this name.
+    pub(super) fn knows(&self, name: Name) -> bool {
+        self.functions.contains_key(&name)
+    }
+
+    /// A FUNC for each function of the symbol table whose definitions agree on its prototype, and whose prototype tells how it is called.
     pub(super) fn functions(&self, units: &[UnitDeclarations]) -> Vec<Declaration> {
         let mut place: FastMap<Name, usize> = FastMap::default();
-        let mut found: Vec<(Declaration, Identity, bool)> = Vec::new();
+        let mut found: Vec<Merged<'_>> = Vec::new();
         for (unit, declarations) in units.iter().enumerate() {
             for function in &declarations.functions {
-                if !self.functions.contains(&function.name) {
+                let Some(symbol) = self.functions.get(&function.name).filter(|symbol| !symbol.ambiguous)
+                else {
                     continue;
+                };
+                let merged = Merged::new(unit as u32, function, symbol);
+                match place.get(&function.name) {
+                    Some(&at) => found[at].merge(merged),
+                    None => {
+                        place.insert(function.name, found.len());
+                        found.push(merged);
+                    }
                 }
-                if let Some(&at) = place.get(&function.name) {
-                    let (_, signature, consistent) = &mut found[at];
-                    *consistent &= *signature == function.signature;
-                    continue;
-                }
-                place.insert(function.name, found.len());
-                let kind = DeclarationKind::Func { linkage: 0 };
-                let declaration =
-                    Declaration { unit: unit as u32, name: function.name, ty: function.prototype, kind };
-                found.push((declaration, function.signature, true));
             }
         }
-        found
-            .into_iter()
-            .filter(|(_, _, consistent)| *consistent)
-            .map(|(declaration, ..)| declaration)
-            .collect()
+        let mut declarations = Vec::new();
+        for one in found.into_iter().filter(Merged::is_certain) {
+            let (name, index) = (one.function.name, declarations.len() as u32);
+            let kind = DeclarationKind::Func { linkage: 0 };
+            declarations.push(Declaration { unit: one.unit, name, ty: one.function.prototype, kind });
+            let tags = units[one.unit as usize].tags(&one.function.tags);
+            tags.iter().for_each(|tag| declarations.push(tag.on(index)));
+            let kfunc = one.symbol.kfunc;
+            for (tag, is_on) in [(self.kfunc_tag, kfunc.is_kfunc), (self.fastcall_tag, kfunc.is_fastcall)] {
+                if is_on {
+                    declarations.push(Tag { text: tag, component: -1 }.on(index));
+                }
+            }
+        }
+        declarations
     }
 
     /// A VAR for each per-CPU variable, and the DATASEC that says where they are.
@@ -111,14 +176,66 @@ impl KernelSymbols {
                 continue;
             }
             end = offset + variable.size;
-            vars.push((declarations.len() as u32, offset, variable.size));
+            let index = declarations.len() as u32;
+            vars.push((index, offset, variable.size));
             let kind = DeclarationKind::Var { linkage: u32::from(variable.external) };
             declarations.push(Declaration { unit, name: variable.name, ty: variable.ty, kind });
+            let tags = units[unit as usize].tags(&variable.tags);
+            tags.iter().for_each(|tag| declarations.push(tag.on(index)));
         }
         if !vars.is_empty() {
             // The section may be longer, by padding; what it is for readers ends with its last variable.
             let kind = DeclarationKind::Datasec { size: end, vars };
             declarations.push(Declaration { unit: 0, name: self.section_name, ty: Handle::VOID, kind });
         }
+    }
+}
+
+/// All that units say of one function, and which of them says it best.
+struct Merged<'a> {
+    unit: u32,
+    function: &'a Function,
+    symbol: &'a FunctionSymbol,
+    /// Whether all agree on the prototype, and nothing tells against it.
+    agreed: bool,
+    rank: Rank,
+}
+
+/// How good a witness a function's DIE is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// It is not that of the code that the symbol names.
+    Elsewhere,
+    /// It is, and the code does not take the parameters of the prototype.
+    Changed,
+    /// It is, and the prototype tells how it is called.
+    Exact,
+}
+
+impl<'a> Merged<'a> {
+    fn new(unit: u32, function: &'a Function, symbol: &'a FunctionSymbol) -> Self {
+        let doubts = function.doubts;
+        let here = function.address == Some(symbol.address);
+        let rank = match (here, doubts.optimized && (doubts.no_call || symbol.optimized)) {
+            (false, _) => Rank::Elsewhere,
+            (true, true) => Rank::Changed,
+            (true, false) => Rank::Exact,
+        };
+        Merged { unit, function, symbol, agreed: !doubts.moved && !doubts.packed, rank }
+    }
+
+    fn merge(&mut self, other: Merged<'a>) {
+        self.agreed &= other.agreed && self.function.signature == other.function.signature;
+        if other.rank > self.rank {
+            *self = Merged { agreed: self.agreed, ..other };
+        }
+    }
+
+    fn is_certain(&self) -> bool {
+        let doubts = self.function.doubts;
+        // Of code that was not found in any unit only clang could have told that its parameters were changed.
+        let changed = self.rank == Rank::Changed
+            || (self.rank == Rank::Elsewhere && doubts.optimized && doubts.no_call);
+        self.agreed && !changed
     }
 }

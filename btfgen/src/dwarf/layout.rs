@@ -33,6 +33,10 @@ pub(crate) struct Layout {
     number_mask: u64,
     /// The number, if it is in the abbreviation.
     constant: u64,
+    /// Place of the number of the line that declares it, its length in bytes, and the number itself if it is in the abbreviation.
+    line: u8,
+    line_len: u8,
+    line_constant: u32,
 }
 
 /// What is looked at of a DIE at once.
@@ -42,8 +46,8 @@ const MAX_LEN: u8 = 31;
 
 /// What a DIE says, as it stands there.
 #[derive(Clone, Copy)]
-pub(crate) struct Plain<'a> {
-    layout: &'a Layout,
+pub(crate) struct Plain<'l, 'a> {
+    layout: &'l Layout,
     window: &'a [u8; WINDOW],
     leading: &'a [u8],
 }
@@ -82,11 +86,13 @@ impl Layout {
             Role::Enumerator => Some(Attr::ConstValue),
             Role::Subrange => Some(Attr::UpperBound),
             Role::BaseType
+            | Role::Annotation
             | Role::Subprogram
             | Role::Variable
             | Role::Transparent
             | Role::Opaque
-            | Role::Unit => {
+            | Role::Unit
+            | Role::Missing => {
                 return None;
             }
             _ => None,
@@ -105,6 +111,9 @@ impl Layout {
             number_shift: 0,
             number_mask: 0,
             constant: 0,
+            line: 0,
+            line_len: 0,
+            line_constant: 0,
         })
     }
 
@@ -132,6 +141,14 @@ impl Layout {
                 (self.ty_mask, self.ty) = (u32::MAX, place);
             }
             (Some(Attr::Declaration), gimli::DW_FORM_flag_present) => self.declaration = true,
+            // It only helps to tell types apart, and is passed over in other forms.
+            (Some(Attr::Line), _) => match form {
+                gimli::DW_FORM_implicit_const => self.line_constant = implicit as u32,
+                gimli::DW_FORM_data1 | gimli::DW_FORM_data2 | gimli::DW_FORM_data4 => {
+                    (self.line, self.line_len) = (place, len? as u8);
+                }
+                _ => {}
+            },
             (Some(attr), _) if Some(attr) == self.number_attr && !self.has_number => {
                 (self.has_number, self.number) = (true, place);
                 match form {
@@ -154,7 +171,10 @@ impl Layout {
 
     /// Reads a DIE's attributes and passes over them; `None` where the section ends so soon that they have to be read one by one.
     #[inline(always)] // see `Reader::plain_entry`
-    pub(crate) fn read<'a, const BIG: bool>(&'a self, cursor: &mut Cursor<'a, BIG>) -> Option<Plain<'a>> {
+    pub(crate) fn read<'l, 'a, const BIG: bool>(
+        &'l self,
+        cursor: &mut Cursor<'a, BIG>,
+    ) -> Option<Plain<'l, 'a>> {
         let mut after = *cursor;
         let leading = if self.leading_name { after.string().ok()? } else { &[] };
         let window = after.window()?;
@@ -164,7 +184,7 @@ impl Layout {
     }
 }
 
-impl<'a> Plain<'a> {
+impl<'a> Plain<'_, 'a> {
     #[inline(always)]
     pub(crate) fn name(&self, big: bool) -> PlainName<'a> {
         if self.layout.str_name {
@@ -189,13 +209,21 @@ impl<'a> Plain<'a> {
     pub(crate) fn number(&self, big: bool) -> Option<Number> {
         let bytes = self.load::<8>(self.layout.number);
         let Layout { has_number, number_shift, number_mask, constant, .. } = *self.layout;
-        let word = if big {
-            u64::from_be_bytes(bytes) >> (number_shift & 63)
-        } else {
-            u64::from_le_bytes(bytes)
-        };
+        let word =
+            if big { u64::from_be_bytes(bytes) >> (number_shift & 63) } else { u64::from_le_bytes(bytes) };
         let bits = word & number_mask | constant;
         has_number.then_some(Number { bits, negative: (constant as i64) < 0 })
+    }
+
+    /// The number of the line that declares it; 0 if that is not known.
+    pub(crate) fn line(&self, big: bool) -> u32 {
+        let bytes = self.load::<4>(self.layout.line);
+        let word = match (self.layout.line_len, big) {
+            (0, _) => 0,
+            (len, true) => u32::from_be_bytes(bytes) >> (32 - 8 * u32::from(len)),
+            (len, false) => u32::from_le_bytes(bytes) & u32::MAX >> (32 - 8 * u32::from(len)),
+        };
+        word | self.layout.line_constant
     }
 
     /// Bytes of the window.
@@ -235,7 +263,8 @@ mod tests {
             (Some(Attr::Type), gimli::DW_FORM_ref4, 4),
             (Some(Attr::MemberLocation), gimli::DW_FORM_data2, 2),
         ];
-        let long = member(&[&[(Some(Attr::Name), gimli::DW_FORM_strp, 4)], rest.as_slice()].concat()).unwrap();
+        let long =
+            member(&[&[(Some(Attr::Name), gimli::DW_FORM_strp, 4)], rest.as_slice()].concat()).unwrap();
         let mut bytes = [99; 60];
         bytes[..11].copy_from_slice(&[9, 0, 0, 0, 77, 5, 1, 0, 0, 0x34, 0x12]);
         let mut cursor = Cursor::<false>::new(&bytes, 0);
@@ -247,7 +276,8 @@ mod tests {
         assert!(long.read(&mut Cursor::<false>::new(&bytes[..39], 0)).is_none());
 
         let short =
-            member(&[&[(Some(Attr::Name), gimli::DW_FORM_string, u32::MAX)], rest.as_slice()].concat()).unwrap();
+            member(&[&[(Some(Attr::Name), gimli::DW_FORM_string, u32::MAX)], rest.as_slice()].concat())
+                .unwrap();
         bytes[..10].copy_from_slice(&[b'a', b'b', 0, 77, 0, 0, 1, 5, 0x12, 0x34]);
         let mut cursor = Cursor::<true>::new(&bytes, 0);
         let plain = short.read(&mut cursor).unwrap();

@@ -131,14 +131,14 @@ impl Members {
         }
     }
 
-    /// Takes in any member.
-    pub(crate) fn push(&mut self, member: Member, union: bool) {
+    /// Takes in a member, unless it is a static one, which is no part of the struct. Answers whether it did.
+    pub(crate) fn push(&mut self, member: Member, union: bool) -> bool {
         let Member { name, ty, size, bits } = member;
         let bytes = match bits.location {
             Some(Location::Bytes(bytes)) => Some(bytes),
             Some(Location::Unknown) => None,
             None if union || bits.data_bit_offset.is_some() => Some(0),
-            None => return, // a static member
+            None => return false,
         };
         let width = bits.size.map_or(0, |width| width.min(u64::from(u32::MAX)) as u32);
         // An unknown place is beyond any that can be written, so that the struct is seen to be inexpressible.
@@ -149,6 +149,7 @@ impl Members {
             _ => (base, None),
         };
         self.push_special(name, ty, (bit_offset, width, old));
+        true
     }
 
     fn push_special(&mut self, name: Name, ty: u32, (bit_offset, width, old): (u64, u32, Option<Old>)) {
@@ -171,7 +172,8 @@ impl Members {
         degraded: &mut u32,
     ) -> Result<(), UnitError> {
         let vlen = vlen(self.open.len() - from)?;
-        let special = self.special.iter().rposition(|special| special.index < from).map_or(0, |last| last + 1);
+        let special =
+            self.special.iter().rposition(|special| special.index < from).map_or(0, |last| last + 1);
         let bitfields = self.special[special..].iter().any(|member| member.width != 0);
         if !self.place_special(id, from, special, bitfields) {
             // Nothing is better than something wrong: the struct keeps its name and size.
@@ -190,7 +192,8 @@ impl Members {
     fn place_special(&mut self, id: LocalId, from: usize, special: usize, bitfields: bool) -> bool {
         let limit = if bitfields { MAX_BITFIELD_OFFSET } else { u32::MAX.into() };
         let fits = |special: &Special| special.bit_offset <= limit && special.width <= 0xff;
-        let plain_fit = !bitfields || self.open[from..].iter().all(|&[.., offset]| u64::from(offset) <= limit);
+        let plain_fit =
+            !bitfields || self.open[from..].iter().all(|&[.., offset]| u64::from(offset) <= limit);
         if !plain_fit || !self.special[special..].iter().all(fits) {
             return false;
         }

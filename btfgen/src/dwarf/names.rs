@@ -17,6 +17,23 @@ pub(crate) struct StringSections<'a> {
     pub(crate) str_offsets: &'a [u8],
 }
 
+impl<'a> StringSections<'a> {
+    /// The bytes of a string, cut where names are.
+    pub(crate) fn text(
+        &self,
+        str_offset: impl FnOnce(u64) -> Option<u64>,
+        value: Value<'a>,
+    ) -> Option<&'a [u8]> {
+        match value {
+            Value::Inline(bytes) => Some(bytes),
+            Value::Str(offset) => string_at(self.str, offset),
+            Value::StrIndex(index) => string_at(self.str, str_offset(index)?),
+            Value::LineStr(offset) => string_at(self.line_str, offset),
+            _ => None,
+        }
+    }
+}
+
 /// A string of DWARF.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Found {

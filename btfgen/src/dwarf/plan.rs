@@ -35,6 +35,8 @@ pub(crate) enum Role {
     Member,
     Subprogram,
     Variable,
+    /// A tag: clang's stand below what they are on, gcc's are referred to.
+    Annotation,
     /// `DW_TAG_unspecified_type`: void.
     Unspecified,
     /// Of this DIE only the children matter.
@@ -43,6 +45,8 @@ pub(crate) enum Role {
     Opaque,
     /// A unit's root.
     Unit,
+    /// There is no such abbreviation.
+    Missing,
 }
 
 impl Role {
@@ -78,6 +82,7 @@ impl Role {
             | gimli::DW_TAG_type_unit
             | gimli::DW_TAG_skeleton_unit => Role::Unit,
             gimli::DW_TAG_namespace | gimli::DW_TAG_module => Role::Opaque,
+            DW_TAG_LLVM_ANNOTATION | DW_TAG_GNU_ANNOTATION => Role::Annotation,
             _ => Role::Transparent,
         }
     }
@@ -99,19 +104,37 @@ pub(crate) enum Attr {
     ConstValue,
     UpperBound,
     Count,
+    /// `DW_AT_decl_line`, by which unnamed types are told apart.
+    Line,
     /// `DW_AT_abstract_origin` or `DW_AT_specification`.
     Origin,
     Location,
+    /// `DW_AT_const_value` of a tag.
+    Text,
+    /// `DW_AT_GNU_annotation`: the tags of gcc.
+    Annotation,
     LowPc,
+    Ranges,
+    Inline,
+    CallingConvention,
+    Artificial,
     Signature,
     Language,
+    Producer,
     StrOffsetsBase,
     AddrBase,
+    LocListsBase,
+    RngListsBase,
     DwoName,
 }
 
+// What gimli has no names for.
+const DW_TAG_LLVM_ANNOTATION: DwTag = DwTag(0x6000);
+const DW_TAG_GNU_ANNOTATION: DwTag = DwTag(0x6001);
+const DW_AT_GNU_ANNOTATION: DwAt = DwAt(0x2139);
+
 impl Attr {
-    fn of(name: DwAt) -> Option<Attr> {
+    fn of(name: DwAt, role: Role) -> Option<Attr> {
         Some(match name {
             gimli::DW_AT_name => Attr::Name,
             gimli::DW_AT_type => Attr::Type,
@@ -123,16 +146,26 @@ impl Attr {
             gimli::DW_AT_encoding => Attr::Encoding,
             gimli::DW_AT_declaration => Attr::Declaration,
             gimli::DW_AT_external => Attr::External,
+            gimli::DW_AT_const_value if role == Role::Annotation => Attr::Text,
             gimli::DW_AT_const_value => Attr::ConstValue,
             gimli::DW_AT_upper_bound => Attr::UpperBound,
             gimli::DW_AT_count => Attr::Count,
+            gimli::DW_AT_decl_line => Attr::Line,
             gimli::DW_AT_abstract_origin | gimli::DW_AT_specification => Attr::Origin,
             gimli::DW_AT_location => Attr::Location,
-            gimli::DW_AT_low_pc | gimli::DW_AT_ranges => Attr::LowPc,
+            gimli::DW_AT_low_pc => Attr::LowPc,
+            gimli::DW_AT_ranges => Attr::Ranges,
+            gimli::DW_AT_inline => Attr::Inline,
+            gimli::DW_AT_calling_convention => Attr::CallingConvention,
+            gimli::DW_AT_artificial => Attr::Artificial,
+            DW_AT_GNU_ANNOTATION => Attr::Annotation,
             gimli::DW_AT_signature => Attr::Signature,
             gimli::DW_AT_language => Attr::Language,
+            gimli::DW_AT_producer => Attr::Producer,
             gimli::DW_AT_str_offsets_base => Attr::StrOffsetsBase,
             gimli::DW_AT_addr_base => Attr::AddrBase,
+            gimli::DW_AT_loclists_base => Attr::LocListsBase,
+            gimli::DW_AT_rnglists_base => Attr::RngListsBase,
             gimli::DW_AT_dwo_name | gimli::DW_AT_GNU_dwo_name => Attr::DwoName,
             _ => return None,
         })
@@ -140,24 +173,30 @@ impl Attr {
 }
 
 impl Role {
+    /// Whether its children are nothing but tags.
+    fn is_tagged_below(self) -> bool {
+        matches!(self, Role::Pointer | Role::Typedef | Role::Member | Role::Parameter)
+    }
+
     /// Whether an attribute matters on a DIE of this role.
     fn wants(self, attr: Attr) -> bool {
         use Attr::*;
         match self {
             Role::BaseType => matches!(attr, Name | ByteSize | Encoding),
-            Role::Pointer | Role::Const | Role::Volatile | Role::Restrict | Role::Atomic => {
+            Role::Pointer => matches!(attr, Type | Annotation),
+            Role::Const | Role::Volatile | Role::Restrict | Role::Atomic => {
                 matches!(attr, Type)
             }
-            Role::Typedef => matches!(attr, Name | Type),
+            Role::Typedef => matches!(attr, Name | Type | Annotation),
             Role::Struct | Role::Union => {
-                matches!(attr, Name | ByteSize | Declaration | Signature)
+                matches!(attr, Name | ByteSize | Declaration | Signature | Annotation | Line)
             }
-            Role::Enumeration => matches!(attr, Name | ByteSize | Type | Signature),
+            Role::Enumeration => matches!(attr, Name | ByteSize | Type | Signature | Line),
             Role::Enumerator => matches!(attr, Name | ConstValue),
             Role::Array => matches!(attr, Type),
             Role::Subrange => matches!(attr, UpperBound | Count),
             Role::SubroutineType => matches!(attr, Type),
-            Role::Parameter => matches!(attr, Name | Type | Origin),
+            Role::Parameter => matches!(attr, Name | Type | Origin | Location | Annotation),
             Role::Member => matches!(
                 attr,
                 Name | Type
@@ -168,17 +207,33 @@ impl Role {
                     | MemberLocation
                     | External
                     | Declaration
+                    | Annotation
             ),
-            Role::Subprogram => {
-                matches!(attr, Name | Type | Declaration | External | Origin | LowPc)
-            }
-            Role::Variable => {
-                matches!(attr, Name | Type | Declaration | External | Origin | Location)
-            }
-            Role::Unit => {
-                matches!(attr, Language | StrOffsetsBase | AddrBase | DwoName)
-            }
-            Role::UnspecifiedParameters | Role::Unspecified | Role::Transparent | Role::Opaque => false,
+            Role::Subprogram => matches!(
+                attr,
+                Name | Type | Declaration | Origin | LowPc | Ranges | Inline | CallingConvention | Annotation
+            ),
+            Role::Variable => matches!(
+                attr,
+                Name | Type | Declaration | External | Origin | Location | Artificial | Annotation
+            ),
+            Role::Annotation => matches!(attr, Name | Text | Annotation),
+            Role::Unit => matches!(
+                attr,
+                Language
+                    | Producer
+                    | LowPc
+                    | StrOffsetsBase
+                    | AddrBase
+                    | LocListsBase
+                    | RngListsBase
+                    | DwoName
+            ),
+            Role::UnspecifiedParameters
+            | Role::Unspecified
+            | Role::Transparent
+            | Role::Opaque
+            | Role::Missing => false,
         }
     }
 }
@@ -210,11 +265,16 @@ pub(crate) struct Plan {
 
 const VARIABLE: u32 = u32::MAX;
 
+impl Plan {
+    const MISSING: Plan =
+        Plan { role: Role::Missing, has_children: false, layout: None, len: 0, first: 0, steps: 0 };
+}
+
 /// The plans of one abbreviation table (DWARF 5, section 7.5.3).
 #[derive(Default, Debug)]
 pub(crate) struct Plans {
-    /// By code. Compilers number abbreviations from 1 without gaps.
-    plans: Vec<Option<Plan>>,
+    /// By code, with [`Role::Missing`] in gaps. Compilers number abbreviations from 1 without any.
+    plans: Vec<Plan>,
     /// Those with larger codes.
     others: HashMap<u64, Plan, foldhash::fast::FixedState>,
     steps: Vec<Step>,
@@ -278,9 +338,9 @@ impl Plans {
             let twice = if code < LIST_LEN {
                 let slot = code as usize;
                 if self.plans.len() <= slot {
-                    self.plans.resize(slot + 1, None);
+                    self.plans.resize(slot + 1, Plan::MISSING);
                 }
-                self.plans[slot].replace(plan).is_some()
+                std::mem::replace(&mut self.plans[slot], plan).role != Role::Missing
             } else {
                 self.others.insert(code, plan).is_some()
             };
@@ -294,7 +354,7 @@ impl Plans {
     #[inline]
     pub(crate) fn get(&self, code: u64) -> Result<&Plan, UnitError> {
         match self.plans.get(code as usize) {
-            Some(Some(plan)) if code < LIST_LEN => Ok(plan),
+            Some(plan) if plan.role != Role::Missing => Ok(plan),
             _ => self.others.get(&code).ok_or(UnitError::Abbreviation(code)),
         }
     }
@@ -329,12 +389,13 @@ impl Plans {
         let Plans { steps, attributes, .. } = self;
         let role = Role::of(tag);
         let first = steps.len();
-        let mut layout = Layout::begin(role, encoding);
+        // What may have tags below it is read attribute by attribute.
+        let mut layout = Layout::begin(role, encoding).filter(|_| !(has_children && role.is_tagged_below()));
         let mut len = 0;
         // Whether the last step may pass over more.
         let mut passing = false;
         for attribute in attributes.iter() {
-            let wanted = Attr::of(attribute.name).filter(|&attr| role.wants(attr));
+            let wanted = Attr::of(attribute.name, role).filter(|&attr| role.wants(attr));
             let attribute_len = fixed_len(attribute.form, encoding);
             len = match attribute_len {
                 Some(more) if len != VARIABLE => len + more,

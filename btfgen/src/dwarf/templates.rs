@@ -9,7 +9,7 @@ use btf::dedup::{LocalId, Shape, Unit};
 use btf::kind::Info;
 
 use super::convert::FastMap;
-use super::layout::{Number, PlainName};
+use super::layout::{Number, Plain, PlainName};
 
 /// What the DIE of a member or enumerator says, but for its type: the name as it stands there, and the place in bytes or the value.
 pub(super) type Saying = (u32, u32);
@@ -34,15 +34,48 @@ pub(super) fn name_key(name: PlainName<'_>) -> Option<u32> {
 #[inline]
 pub(super) fn saying(name: PlainName<'_>, number: Option<Number>) -> Option<Saying> {
     let number = match number {
-        Some(number) => {
-            u32::try_from(number.unsigned()?).ok().filter(|&number| number <= MAX_NUMBER)?
-        }
+        Some(number) => u32::try_from(number.unsigned()?).ok().filter(|&number| number <= MAX_NUMBER)?,
         None => NO_NUMBER,
     };
     Some((name_key(name)?, number))
 }
 
 const NO_NUMBER: u32 = u32::MAX;
+/// What stands for a type among those met before: its name, or the line that declares it if it has none. Unnamed types of two
+/// files may share a line and a size; then each is compared with the other and found to be something else.
+#[inline]
+pub(super) fn type_key(plain: Plain<'_, '_>, big: bool) -> Option<u32> {
+    match plain.name(big) {
+        PlainName::None => {
+            let line = plain.line(big);
+            (line != 0 && line < UNNAMED).then_some(INLINE | UNNAMED | line)
+        }
+        PlainName::Inline([]) => None,
+        name => name_key(name),
+    }
+}
+
+/// Tells lines from names.
+const UNNAMED: u32 = 1 << 30;
+
+/// Whether a member says what is expected.
+#[inline(always)] // see `Reader::plain_entry`
+pub(super) fn is_expected(
+    (known_name, known_number): Saying,
+    name: PlainName<'_>,
+    number: Option<Number>,
+) -> bool {
+    let same_name = match name {
+        PlainName::Str(offset) => offset == known_name && offset & INLINE == 0,
+        name => name_key(name) == Some(known_name),
+    };
+    let same_number = match number {
+        Some(number) => number.bits == u64::from(known_number) && known_number != NO_NUMBER,
+        None => known_number == NO_NUMBER,
+    };
+    same_name & same_number
+}
+
 /// The largest place in bytes whose bits 32 bits can count.
 const MAX_NUMBER: u32 = u32::MAX / 8;
 
@@ -97,31 +130,11 @@ impl Templates {
         self.all[template as usize].shape
     }
 
-    /// Whether the next member is the expected one.
+    /// What the members of a template say.
     #[inline]
-    pub(super) fn expects(
-        &self,
-        template: u32,
-        next: u32,
-        name: PlainName<'_>,
-        number: Option<Number>,
-    ) -> bool {
+    pub(super) fn sayings(&self, template: u32) -> &[Saying] {
         let Template { from, len, .. } = self.all[template as usize];
-        let (known_name, known_number) = self.sayings[(from + next.min(len)) as usize];
-        let same_name = match name {
-            PlainName::Str(offset) => offset == known_name && offset & INLINE == 0,
-            name => name_key(name) == Some(known_name),
-        };
-        let same_number = match number {
-            Some(number) => number.bits == u64::from(known_number) && known_number != NO_NUMBER,
-            None => known_number == NO_NUMBER,
-        };
-        same_name & same_number & (next < len)
-    }
-
-    /// Whether a template has so many members.
-    pub(super) fn has_len(&self, template: u32, len: u32) -> bool {
-        self.all[template as usize].len == len
+        &self.sayings[from as usize..][..len as usize]
     }
 
     /// Begins to learn a type.
@@ -169,11 +182,8 @@ impl Templates {
             if Info(unit.shape_record(shape)[1]).vlen() as usize != sayings.len() {
                 continue; // it lost its members because one of their types is missing
             }
-            let template =
-                Template { from: self.sayings.len() as u32, len: sayings.len() as u32, shape };
-            // One more, so that what is expected can be looked up before it is known to be there.
+            let template = Template { from: self.sayings.len() as u32, len: sayings.len() as u32, shape };
             self.sayings.extend_from_slice(sayings);
-            self.sayings.push((INLINE, NO_NUMBER));
             self.by_head.insert(head, self.all.len() as u32);
             self.all.push(template);
         }

@@ -9,17 +9,20 @@ use btf::dedup::{LocalId, Name, Pool, Unit, UnitTypes, head};
 use btf::kind::{INT_SIGNED, Info};
 use gimli::Encoding;
 
+use super::calling::Convention;
 use super::convert::FastMap;
 use super::cursor::Cursor;
 use super::form::{self, Value};
-use super::functions::Functions;
+use super::functions::{Code, Functions};
 use super::language::is_c;
 use super::layout::Number;
+use super::locations::ListSections;
 use super::members::{Bits, Members, size_of};
 use super::mend::{is_signed, needs_type, strip};
 use super::names::{Found, Names, StringSections};
 use super::plan::{Attr, Plans, Role, Step};
 use super::references::{Finder, UnitContext};
+use super::tags::{Carrier, Tags};
 use super::templates::{Head, Lesson, Templates};
 use super::unit_error::UnitError;
 use super::variables::{self, Variable};
@@ -52,6 +55,7 @@ pub(crate) struct Sections<'a> {
     /// `.debug_addr`.
     pub(crate) addr: &'a [u8],
     pub(crate) strings: StringSections<'a>,
+    pub(crate) lists: ListSections<'a>,
     /// Where the types of type units are, by signature, as offsets in `info`.
     pub(crate) signatures: &'a FastMap<u64, u64>,
 }
@@ -68,13 +72,45 @@ pub(crate) enum Content {
 enum Frame {
     Transparent,
     Opaque,
-    Composite { id: LocalId, kind: Kind, name: Name, size: u32, members_from: usize, lesson: Option<Lesson> },
-    Enumeration { id: LocalId, name: Name, size: u32, from: usize, negative: bool, lesson: Option<Lesson> },
+    Composite {
+        id: LocalId,
+        kind: Kind,
+        name: Name,
+        size: u32,
+        members_from: usize,
+        lesson: Option<Lesson>,
+    },
+    Enumeration {
+        id: LocalId,
+        name: Name,
+        size: u32,
+        from: usize,
+        negative: bool,
+        lesson: Option<Lesson>,
+    },
     /// A struct, union or enumeration that up to now is as expected: `next` members were.
-    Expected { id: LocalId, head: Head, template: u32, next: u32, targets_from: usize },
-    Array { id: LocalId, element: u32, len: u64 },
-    Prototype { id: LocalId, result: u32, params_from: usize },
-    Function { index: usize },
+    Expected {
+        id: LocalId,
+        head: Head,
+        template: u32,
+        next: u32,
+        targets_from: usize,
+    },
+    Array {
+        id: LocalId,
+        element: u32,
+        len: u64,
+    },
+    Prototype {
+        id: LocalId,
+        result: u32,
+        params_from: usize,
+    },
+    Function {
+        index: usize,
+    },
+    /// Something else that may have tags below it.
+    Tagged(Carrier),
 }
 
 /// The attributes of one DIE that matter, with types as offsets from the start of what is converted in one piece.
@@ -89,12 +125,16 @@ pub(super) struct Attrs<'a> {
     pub(super) encoding: u64,
     declaration: bool,
     external: bool,
-    has_code: bool,
     bits: Bits,
     const_value: Option<Number>,
     /// Number of elements of an array's dimension.
     bound: Option<u64>,
     location: Option<Value<'a>>,
+    artificial: bool,
+    /// The first tag of gcc's.
+    annotation: u32,
+    /// What a tag says.
+    text: Name,
     language: u64,
     dwo_name: bool,
 }
@@ -106,6 +146,7 @@ pub(crate) struct Mark {
     aliases: usize,
     functions: usize,
     variables: usize,
+    tags: [usize; 3],
     degraded: u32,
 }
 
@@ -143,12 +184,16 @@ pub(crate) struct Reader<'p> {
     pub(crate) unit: Unit<'p>,
     pub(crate) functions: Functions,
     pub(crate) variables: Vec<Variable>,
+    pub(crate) tags: Tags,
+    /// Of the function whose attributes are being read.
+    code: Code,
+    convention: Convention,
     /// What could not be expressed and was replaced by something less exact.
     pub(crate) degraded: u32,
 }
 
 impl<'p> Reader<'p> {
-    pub(crate) fn new(pool: &'p Pool, index_type: &[u8]) -> Self {
+    pub(crate) fn new(pool: &'p Pool, index_type: &[u8], convention: Convention) -> Self {
         Reader {
             pool,
             names: Names::new(),
@@ -170,6 +215,9 @@ impl<'p> Reader<'p> {
             unit: Unit::new(pool),
             functions: Functions::default(),
             variables: Vec::new(),
+            tags: Tags::new(pool),
+            code: Code::default(),
+            convention,
             degraded: 0,
         }
     }
@@ -182,6 +230,7 @@ impl<'p> Reader<'p> {
         self.members.clear();
         self.functions.clear();
         self.variables.clear();
+        self.tags.clear();
         self.aliases.clear();
         self.late.clear();
         self.arrays.clear();
@@ -197,6 +246,7 @@ impl<'p> Reader<'p> {
             aliases: self.aliases.len(),
             functions: self.functions.len(),
             variables: self.variables.len(),
+            tags: self.tags.mark(),
             degraded: self.degraded,
         }
     }
@@ -209,6 +259,7 @@ impl<'p> Reader<'p> {
         self.aliases.truncate(mark.aliases);
         self.functions.truncate(mark.functions);
         self.variables.truncate(mark.variables);
+        self.tags.truncate(mark.tags);
         self.arrays.retain(|id| id.0 as usize <= mark.types);
         self.late.retain(|(id, ..)| id.0 as usize <= mark.types);
         if self.int.0 as usize > mark.types {
@@ -241,7 +292,8 @@ impl<'p> Reader<'p> {
         }
         let data = sections.info.get(..place.end).ok_or(UnitError::Truncated)?;
         let mut cursor = Cursor::<BIG>::new(data, place.entries);
-        let mut context = UnitContext { sections, place, base, end, str_offsets_base: None, addr_base: None };
+        self.code = Code::default();
+        let mut context = UnitContext::new(sections, place, base, end);
         if place.encoding.version < 5 {
             context.str_offsets_base = Some(0);
         }
@@ -272,8 +324,9 @@ impl<'p> Reader<'p> {
                     if !is_c(attrs.language) {
                         return Ok(Content::OtherLanguage);
                     }
+                    context.see_producer::<BIG>();
                 }
-                self.entry::<BIG>(offset, plan.role, &attrs, &context)?;
+                self.entry::<BIG>(offset, plan.role, &attrs, &mut context)?;
             }
             // Whatever its children mean something for has pushed a frame.
             let pushed = self.frames.len() > depth;
@@ -281,6 +334,8 @@ impl<'p> Reader<'p> {
                 self.frames.push(Frame::Transparent);
             } else if pushed && !plan.has_children {
                 self.close()?;
+            } else if pushed && matches!(self.frames.last(), Some(Frame::Expected { .. })) {
+                self.expected_members(&mut cursor, plans, &context)?;
             }
             if self.frames.len() > MAX_DEPTH {
                 return Err(UnitError::TooLarge("DIEs that are nested more than 65536 deep"));
@@ -338,6 +393,7 @@ impl<'p> Reader<'p> {
                     attrs.name = if role == Role::BaseType { name } else { identifier };
                     self.degraded += u32::from(attrs.name != name);
                 }
+                Attr::Line => {}
                 Attr::Type => attrs.ty = context.offset(value)?,
                 Attr::Origin => attrs.origin = context.offset(value)?,
                 Attr::ByteSize => attrs.byte_size = unsigned(value),
@@ -348,7 +404,6 @@ impl<'p> Reader<'p> {
                 Attr::Encoding => attrs.encoding = unsigned(value).unwrap_or(0),
                 Attr::Declaration => attrs.declaration = unsigned(value) != Some(0),
                 Attr::External => attrs.external = unsigned(value) != Some(0),
-                Attr::LowPc => attrs.has_code = true,
                 Attr::ConstValue => attrs.const_value = number(value),
                 Attr::UpperBound => attrs.bound = attrs.bound.or(number(value).map(elements)),
                 Attr::Count => {
@@ -358,10 +413,27 @@ impl<'p> Reader<'p> {
                         _ => None,
                     }
                 }
-                Attr::Location => attrs.location = Some(value),
+                Attr::Location => attrs.location = Some(context.list::<BIG>(value, form)),
+                Attr::Text => {
+                    let index = |index| context.str_offset::<BIG>(index);
+                    let text = self.names.get(self.pool, &context.sections.strings, index, value);
+                    attrs.text = text.unwrap_or_default().name;
+                }
+                Attr::Annotation => attrs.annotation = context.offset(value)?,
+                Attr::LowPc if role == Role::Unit => context.low_pc = Some(value),
+                Attr::LowPc => self.code.address = context.code_address::<BIG>(value),
+                Attr::Ranges => self.code.ranges = unsigned(context.list::<BIG>(value, form)),
+                Attr::Inline => self.code.is_abstract = unsigned(value) != Some(0),
+                Attr::CallingConvention => {
+                    self.code.no_call = unsigned(value) == Some(gimli::DW_CC_nocall.0.into());
+                }
+                Attr::Artificial => attrs.artificial = unsigned(value) != Some(0),
                 Attr::Language => attrs.language = unsigned(value).unwrap_or(0),
+                Attr::Producer => context.producer = Some(value),
                 Attr::StrOffsetsBase => context.str_offsets_base = unsigned(value),
                 Attr::AddrBase => context.addr_base = unsigned(value),
+                Attr::LocListsBase => context.loclists_base = unsigned(value),
+                Attr::RngListsBase => context.rnglists_base = unsigned(value),
                 Attr::DwoName => attrs.dwo_name = true,
                 Attr::Signature => attrs.signature = context.offset(value)?,
             }
@@ -370,7 +442,7 @@ impl<'p> Reader<'p> {
     }
 
     /// Turns DIE offsets into local ids, now that all are known, and mends what waited for that.
-    pub(crate) fn resolve(&mut self, address_size: u8, big: bool) {
+    pub(crate) fn resolve(&mut self, address_size: u8, big: bool, is_known: impl Fn(Name) -> bool) {
         let int = self.index_type();
         let finder = Finder { slots: &self.slots, offsets: &self.offsets, aliases: &self.aliases };
         let mut incomplete = Vec::new();
@@ -409,7 +481,8 @@ impl<'p> Reader<'p> {
                 self.degraded += 1;
             }
         }
-        self.functions.resolve(&mut self.unit, &finder);
+        self.functions.resolve(&mut self.unit, &finder, &self.convention, address_size, is_known);
+        self.tags.resolve(&mut self.unit);
         variables::resolve(&mut self.variables, &self.unit, &finder, address_size);
     }
 

@@ -1,16 +1,19 @@
 //! What each DIE becomes, when it starts and when its children are read.
 
 use btf::Kind;
-use btf::dedup::{Name, head};
+use btf::dedup::{LocalId, Name, head};
 
 use super::{Attrs, Frame, Reader, elements, vlen};
-use crate::dwarf::functions::Function;
-use crate::dwarf::members::Member;
+use crate::dwarf::cursor::Cursor;
+use crate::dwarf::functions::{Function, Param};
 use crate::dwarf::layout::{Number, Plain, PlainName};
+use crate::dwarf::locations::{Place, place_at_entry};
+use crate::dwarf::members::Member;
 use crate::dwarf::names::Found;
-use crate::dwarf::plan::Role;
+use crate::dwarf::plan::{Plans, Role};
 use crate::dwarf::references::UnitContext;
-use crate::dwarf::templates::{name_key, saying};
+use crate::dwarf::tags::Carrier;
+use crate::dwarf::templates::{is_expected, saying, type_key};
 use crate::dwarf::unit_error::UnitError;
 use crate::dwarf::variables::{Variable, address_of};
 
@@ -33,7 +36,7 @@ impl Reader<'_> {
         &mut self,
         offset: u32,
         role: Role,
-        plain: Plain<'_>,
+        plain: Plain<'_, '_>,
         context: &UnitContext<'_, '_>,
     ) -> Result<(), UnitError> {
         match role {
@@ -45,7 +48,9 @@ impl Reader<'_> {
                 let ty = context.plain_offset(plain.ty(BIG))?;
                 let found = self.plain_name(plain.name(BIG), context);
                 let name = found.identifier;
-                let key = name_key(plain.name(BIG)).filter(|_| found.name != Name::EMPTY);
+                let composite = matches!(role, Role::Struct | Role::Union | Role::Enumeration);
+                let comparable = composite && found.name == found.identifier;
+                let key = if comparable { type_key(plain, BIG) } else { None };
                 let (number, declaration) = (plain.number(BIG), plain.declaration());
                 self.common(offset, role, Entry { name, ty, number, declaration, key });
             }
@@ -56,18 +61,11 @@ impl Reader<'_> {
     #[inline(always)]
     fn plain_member<const BIG: bool>(
         &mut self,
-        plain: Plain<'_>,
+        plain: Plain<'_, '_>,
         context: &UnitContext<'_, '_>,
     ) -> Result<(), UnitError> {
         let ty = context.plain_offset(plain.ty(BIG))?;
-        if let Some(Frame::Expected { template, next, .. }) = self.frames.last_mut() {
-            if self.templates.expects(*template, *next, plain.name(BIG), plain.number(BIG)) {
-                *next += 1;
-                self.targets.push(ty);
-                return Ok(());
-            }
-            self.unexpected();
-        }
+        self.unexpected();
         let found = self.plain_name(plain.name(BIG), context);
         let name = found.identifier;
         if let Some(Frame::Composite { kind, lesson, .. }) = self.frames.last_mut() {
@@ -85,15 +83,9 @@ impl Reader<'_> {
     }
 
     #[inline(always)]
-    fn plain_enumerator<const BIG: bool>(&mut self, plain: Plain<'_>, context: &UnitContext<'_, '_>) {
+    fn plain_enumerator<const BIG: bool>(&mut self, plain: Plain<'_, '_>, context: &UnitContext<'_, '_>) {
         let number = plain.number(BIG);
-        if let Some(Frame::Expected { template, next, .. }) = self.frames.last_mut() {
-            if self.templates.expects(*template, *next, plain.name(BIG), number) {
-                *next += 1;
-                return;
-            }
-            self.unexpected();
-        }
+        self.unexpected();
         let found = self.plain_name(plain.name(BIG), context);
         let name = found.identifier;
         if let Some(Frame::Enumeration { lesson, .. }) = self.frames.last_mut() {
@@ -131,7 +123,7 @@ impl Reader<'_> {
         offset: u32,
         role: Role,
         attrs: &Attrs<'_>,
-        context: &UnitContext<'_, '_>,
+        context: &mut UnitContext<'_, '_>,
     ) -> Result<(), UnitError> {
         if attrs.signature != 0 {
             self.aliases.push((offset, attrs.signature));
@@ -142,26 +134,69 @@ impl Reader<'_> {
         }
         match role {
             Role::Member => {
-                if let Some(Frame::Composite { kind, lesson, .. }) = self.frames.last_mut() {
+                if let Some(&mut Frame::Composite { id, kind, members_from, ref mut lesson, .. }) =
+                    self.frames.last_mut()
+                {
                     self.templates.learn(lesson, None);
-                    let union = *kind == Kind::Union;
                     let member =
                         Member { name: attrs.name, ty: attrs.ty, size: attrs.byte_size, bits: attrs.bits };
-                    self.members.push(member, union);
+                    if self.members.push(member, kind == Kind::Union) {
+                        let index = (self.members.len() - members_from - 1) as u32;
+                        self.tagged(Carrier::Type(id, Some(index)), attrs);
+                    }
+                }
+            }
+            Role::Parameter if !self.in_prototype() => {
+                let place = match attrs.location.filter(|_| self.convention.needs_places()) {
+                    Some(location) => {
+                        let (lists, encoding) = (&context.sections.lists, context.place.encoding);
+                        place_at_entry::<BIG>(location, lists, encoding, &mut context.lists_budget)
+                    }
+                    None => Place::default(),
+                };
+                self.functions.param(Param {
+                    offset,
+                    name: attrs.name,
+                    ty: attrs.ty,
+                    origin: attrs.origin,
+                    has_location: attrs.location.is_some(),
+                    place,
+                    ellipsis: false,
+                });
+                if let Some(&Frame::Function { index }) = self.frames.last() {
+                    let position = self.functions.last_position(index) as u32;
+                    self.tagged(Carrier::Function(index, Some(position)), attrs);
                 }
             }
             Role::Subrange => self.dimension(attrs.bound.unwrap_or(0)),
             Role::BaseType => self.base_type(offset, attrs),
+            Role::Annotation => {
+                let below = match self.frames.last() {
+                    Some(&Frame::Composite { id, .. } | &Frame::Expected { id, .. }) => {
+                        Some(Carrier::Type(id, None))
+                    }
+                    Some(&Frame::Function { index }) => Some(Carrier::Function(index, None)),
+                    Some(&Frame::Tagged(carrier)) => Some(carrier),
+                    _ => None,
+                };
+                self.tags.push(offset, attrs.name, attrs.text, attrs.annotation, below);
+            }
             Role::Subprogram => {
+                let mut code = std::mem::take(&mut self.code);
+                code.clang = context.is_clang;
+                if code.address.is_none() {
+                    code.address = context.first_address::<BIG>(code.ranges);
+                }
                 let index = self.functions.begin(Function {
                     offset,
                     name: attrs.name,
                     result: attrs.ty,
                     origin: attrs.origin,
                     declaration: attrs.declaration,
-                    has_code: attrs.has_code,
+                    code,
                     ..Function::default()
                 });
+                self.tags.refer(Carrier::Function(index, None), attrs.annotation);
                 self.frames.push(Frame::Function { index });
             }
             Role::Variable => {
@@ -174,8 +209,9 @@ impl Reader<'_> {
                     origin: attrs.origin,
                     external: attrs.external,
                     size: 0,
-                    address: address.filter(|_| !attrs.declaration),
+                    address: address.filter(|_| !attrs.declaration && !attrs.artificial),
                 });
+                self.tagged(Carrier::Variable(self.variables.len() - 1), attrs);
             }
             _ => {
                 let number = match role {
@@ -187,6 +223,12 @@ impl Reader<'_> {
                 }
                 let Attrs { name, ty, declaration, .. } = *attrs;
                 self.common(offset, role, Entry { name, ty, number, declaration, key: None });
+                let id = LocalId(self.unit.len() as u32);
+                match role {
+                    Role::Struct | Role::Union => self.tags.refer(Carrier::Type(id, None), attrs.annotation),
+                    Role::Pointer | Role::Typedef => self.tagged(Carrier::Type(id, None), attrs),
+                    _ => {}
+                }
             }
         }
         Ok(())
@@ -205,7 +247,11 @@ impl Reader<'_> {
             |reader: &mut Self, kind, name| reader.reference(offset, head(name, kind, 0, false, ty));
         match role {
             Role::Enumerator => self.enumerator(name, number),
-            Role::Parameter => self.functions.param(name, ty),
+            Role::Parameter if self.in_prototype() => self.functions.prototype_param(name, ty),
+            Role::Parameter => self.functions.param(Param { offset, name, ty, ..Param::default() }),
+            Role::UnspecifiedParameters if self.in_prototype() => {
+                self.functions.prototype_param(Name::EMPTY, 0);
+            }
             Role::UnspecifiedParameters => self.functions.ellipsis(),
             Role::Pointer => reference(self, Kind::Ptr, Name::EMPTY),
             Role::Const => reference(self, Kind::Const, Name::EMPTY),
@@ -248,23 +294,25 @@ impl Reader<'_> {
             }
             Role::SubroutineType => {
                 let id = self.reserve(offset);
-                let params_from = self.functions.params_len();
+                let params_from = self.functions.prototype_params();
                 self.frames.push(Frame::Prototype { id, result: ty, params_from });
             }
             Role::Member
             | Role::Subrange
             | Role::BaseType
+            | Role::Annotation
             | Role::Subprogram
             | Role::Variable
             | Role::Opaque
             | Role::Transparent
-            | Role::Unit => {}
+            | Role::Unit
+            | Role::Missing => {}
         }
     }
 
     /// Expects a type to be like the last one of its name and size, if there was one.
     #[inline]
-    fn expect(&mut self, offset: u32, role: Role, plain: Plain<'_>, big: bool) -> bool {
+    fn expect(&mut self, offset: u32, role: Role, plain: Plain<'_, '_>, big: bool) -> bool {
         if plain.declaration() {
             return false;
         }
@@ -278,7 +326,7 @@ impl Reader<'_> {
             None if kind == Kind::Enum => Some(4),
             None => Some(0),
         };
-        let head = name_key(plain.name(big)).and_then(|key| Some((kind, key, size?)));
+        let head = type_key(plain, big).and_then(|key| Some((kind, key, size?)));
         let template = head.and_then(|head| Some((head, self.templates.find(head)?)));
         if let Some((head, template)) = template {
             let id = self.reserve(offset);
@@ -286,6 +334,37 @@ impl Reader<'_> {
             self.frames.push(Frame::Expected { id, head, template, next: 0, targets_from });
         }
         template.is_some()
+    }
+
+    /// Reads members or enumerators for as long as they are as expected.
+    pub(super) fn expected_members<const BIG: bool>(
+        &mut self,
+        cursor: &mut Cursor<'_, BIG>,
+        plans: &Plans,
+        context: &UnitContext<'_, '_>,
+    ) -> Result<(), UnitError> {
+        let Some(Frame::Expected { head, template, next, .. }) = self.frames.last_mut() else {
+            return Ok(());
+        };
+        let wanted = if head.0 == Kind::Enum { Role::Enumerator } else { Role::Member };
+        for &saying in &self.templates.sayings(*template)[*next as usize..] {
+            let mut after = *cursor;
+            let plan = plans.get(after.uleb()?)?;
+            let Some(layout) = plan.layout.as_ref().filter(|_| plan.role == wanted && !plan.has_children)
+            else {
+                break;
+            };
+            let Some(plain) = layout.read(&mut after) else { break };
+            if !is_expected(saying, plain.name(BIG), plain.number(BIG)) {
+                break;
+            }
+            if wanted == Role::Member {
+                self.targets.push(context.plain_offset(plain.ty(BIG))?);
+            }
+            *next += 1;
+            *cursor = after;
+        }
+        Ok(())
     }
 
     /// Goes back to reading the innermost type without a template, if it is read with one.
@@ -317,21 +396,31 @@ impl Reader<'_> {
         self.frames.push(frame);
     }
 
+    fn in_prototype(&self) -> bool {
+        matches!(self.frames.last(), Some(Frame::Prototype { .. }))
+    }
+
     /// Whether parameters belong to what is being read.
     pub(super) fn takes_params(&self) -> bool {
         matches!(self.frames.last(), Some(Frame::Function { .. } | Frame::Prototype { .. }))
     }
 
+    /// Notes the tags that a DIE refers to, and has those below it belong to it.
+    fn tagged(&mut self, carrier: Carrier, attrs: &Attrs<'_>) {
+        self.tags.refer(carrier, attrs.annotation);
+        self.frames.push(Frame::Tagged(carrier));
+    }
+
     /// Finishes what is open, if anything is.
     pub(super) fn close(&mut self) -> Result<(), UnitError> {
         if let Some(&Frame::Expected { template, next, .. }) = self.frames.last()
-            && !self.templates.has_len(template, next)
+            && !(next as usize == self.templates.sayings(template).len())
         {
             self.unexpected();
         }
         let Some(frame) = self.frames.pop() else { return Ok(()) };
         match frame {
-            Frame::Transparent | Frame::Opaque => {}
+            Frame::Transparent | Frame::Opaque | Frame::Tagged(_) => {}
             Frame::Expected { id, template, targets_from, .. } => {
                 let shape = self.templates.shape(template);
                 self.unit.define_like(id, shape, &self.targets[targets_from..]);
