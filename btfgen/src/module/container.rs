@@ -5,7 +5,7 @@
 
 use btf::{Distilled, Endian};
 
-use crate::elf::Class;
+use crate::elf::{Class, Image};
 
 /// The names of sections 1 to 3, each at its offset in `NAMES`.
 const NAMES: &[u8] = b"\0.BTF\0.BTF.base\0.shstrtab\0";
@@ -14,9 +14,9 @@ const SHT_PROGBITS: u32 = 1;
 const SHT_STRTAB: u32 = 3;
 const ET_REL: u16 = 1;
 
-/// The ELF file of a module's word size, in the byte order of `endian`, for `machine` (`e_machine`).
-pub fn container(distilled: &Distilled, class: Class, endian: Endian, machine: u16) -> Vec<u8> {
-    let wide = class == Class::Elf64;
+/// The ELF file, of the word size, byte order and machine of the module that it is of.
+pub(super) fn container(distilled: &Distilled, image: &Image<'_>) -> Vec<u8> {
+    let (wide, endian) = (image.class == Class::Elf64, image.endian);
     let (header_len, entry_len) = if wide { (64_u16, 64_u16) } else { (52, 40) };
     let mut out = Writer { bytes: Vec::new(), wide, endian };
     let contents = [distilled.split.as_slice(), &distilled.base, NAMES];
@@ -33,7 +33,7 @@ pub fn container(distilled: &Distilled, class: Class, endian: Endian, machine: u
     out.bytes.extend([if endian == Endian::Big { 2 } else { 1 }, 1]);
     out.bytes.resize(16, 0);
     out.half(ET_REL);
-    out.half(machine);
+    out.half(image.machine);
     out.u32(1);
     for word in [0, 0, table] {
         out.word(word);

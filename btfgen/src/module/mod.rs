@@ -5,7 +5,7 @@
 //! - [`extract`] makes the split BTF of one module; [`btf::BaseIndex`], which it needs, is made once for all;
 //! - `embedded` decides whether a module's own BTF belongs to that kernel's;
 //! - [`each`] spreads modules over threads;
-//! - [`container`] writes the ELF file that holds split BTF and its distilled base.
+//! - `container` writes the ELF file that holds split BTF and its distilled base.
 
 mod base;
 mod container;
@@ -14,7 +14,6 @@ mod embedded;
 mod find;
 
 pub use base::{BaseError, base};
-pub use container::container;
 pub use each::each;
 pub use find::{find, name_of};
 
@@ -54,6 +53,9 @@ pub enum ModuleError {
     /// Embedded BTF that was made for another base.
     #[error("its .BTF section was made for another base: {0}; give the BTF that its kernel embeds with --base{hint}", hint = if *.1 { ", or convert its DWARF (--from dwarf)" } else { "" })]
     OtherBase(embedded::Foreign, bool),
+    /// Its base cannot be distilled.
+    #[error("its base cannot be distilled: {0}")]
+    Distil(btf::Error),
     /// The BTF made is not valid.
     #[error("the BTF made from its DWARF is not valid (its debug information is damaged, or this is a bug): {0}")]
     Invalid(btf::Error),
@@ -64,13 +66,25 @@ pub use embedded::Foreign;
 /// The limit on the size of an embedded section, in bytes.
 const MAX_BTF: u64 = 64 << 20;
 
+/// How a module's BTF relates to its kernel's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum On {
+    /// Raw split BTF, for exactly this base.
+    #[default]
+    Base,
+    /// An ELF file with the sections `.BTF` and `.BTF.base`: for every base that has the types it names.
+    DistilledBase,
+}
+
 /// Takes or makes the split BTF of the module in `data`, on `threads` threads, and validates it.
 ///
-/// [`From::Auto`] takes the embedded section if it belongs to the base of `index`, else DWARF. [`Report::types`] counts the module's own types.
+/// [`From::Auto`] takes the embedded section if it belongs to the base of `index`, else DWARF. The report's number of types counts the
+/// module's own.
 pub fn extract(
     data: &dyn ReadAt,
     index: &BaseIndex<'_>,
     from: From,
+    on: On,
     threads: usize,
 ) -> Result<Extracted, ModuleError> {
     let image = Image::parse(data)?;
@@ -80,30 +94,49 @@ pub fn extract(
     if image.endian != index.base().endian() {
         return Err(ModuleError::ByteOrder);
     }
+    let mut made = split(&image, index, from, threads)?;
+    if on == On::DistilledBase {
+        let distilled = Btf::parse_split(&made.btf, index.base()).and_then(|split| btf::distill(&split));
+        made.btf = container::container(&distilled.map_err(ModuleError::Distil)?, &image);
+    }
+    Ok(made)
+}
+
+/// Split BTF from where it is to come from.
+fn split(
+    image: &Image<'_>,
+    index: &BaseIndex<'_>,
+    from: From,
+    threads: usize,
+) -> Result<Extracted, ModuleError> {
     let mut options = ValidateOptions::default();
     options.pointer_size = Some(image.class.address_size().into());
     let has_dwarf = image.has_debug_section("info");
-    let foreign = match (from, image.section_named(".BTF")) {
-        (From::Auto | From::Embedded, Some(section)) => match embedded(&image, section, index, &options)? {
-            Ok(embedded) => return Ok(embedded),
-            Err(foreign) => Some(foreign),
+    match image.section_named(".BTF").filter(|_| from != From::Dwarf) {
+        Some(section) => match embedded(image, section, index, &options)? {
+            Ok(embedded) => Ok(embedded),
+            Err(_) if from == From::Auto && has_dwarf => converted(image, index, &options, threads),
+            Err(foreign) => Err(ModuleError::OtherBase(foreign, has_dwarf)),
         },
-        (From::Embedded, None) => return Err(ModuleError::NoEmbedded),
-        _ => None,
-    };
-    match foreign {
-        Some(foreign) if from == From::Embedded || !has_dwarf => {
-            return Err(ModuleError::OtherBase(foreign, has_dwarf));
-        }
-        None if !has_dwarf && from == From::Auto => return Err(ModuleError::Nothing),
-        _ => {}
+        None if from == From::Embedded => Err(ModuleError::NoEmbedded),
+        None if from == From::Auto && !has_dwarf => Err(ModuleError::Nothing),
+        None => converted(image, index, &options, threads),
     }
-    let made = dwarf::convert(&image, threads)?;
+}
+
+/// Split BTF made of a module's DWARF.
+fn converted(
+    image: &Image<'_>,
+    index: &BaseIndex<'_>,
+    options: &ValidateOptions,
+    threads: usize,
+) -> Result<Extracted, ModuleError> {
+    let made = dwarf::convert(image, threads)?;
     let whole = Btf::parse(&made.btf).map_err(ModuleError::Invalid)?;
     let split = index.split(&whole).map_err(ModuleError::Invalid)?;
     let btf = split.builder.finish(image.endian).map_err(ModuleError::Invalid)?;
     let view = Btf::parse_split(&btf, index.base()).map_err(ModuleError::Invalid)?;
-    btf::validate(&view, &options).map_err(ModuleError::Invalid)?;
+    btf::validate(&view, options).map_err(ModuleError::Invalid)?;
     let report = Report {
         types: view.types().len(),
         units: made.units,
