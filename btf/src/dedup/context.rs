@@ -195,17 +195,15 @@ impl Nodes {
         roots: impl Iterator<Item = (u32, Handle)>,
     ) -> Nodes {
         let mut nodes = Nodes::default();
+        let contextual = pool.by_reference(false, |dense| symbols.contextual[dense]);
         for (unit, types) in units.iter().enumerate() {
             let unit = unit as u32;
             let records: &[GlobalRef] = types.edges.as_ref().map_or(&types.order, |edges| &edges.records);
             for (slot, &global) in records.iter().enumerate() {
-                if global.is_void() {
+                if !contextual[global] {
                     continue;
                 }
                 let dense = pool.dense(global);
-                if !symbols.contextual[dense] {
-                    continue;
-                }
                 let key = if types.edges.is_some() { slot as u32 + 1 } else { dense as u32 };
                 nodes.add(unit, key, dense as u32);
                 if let Some((symbol, false)) = defined_by(pool.record(dense)) {

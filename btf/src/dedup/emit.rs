@@ -24,6 +24,16 @@ enum Thing {
     Declared(GlobalRef),
 }
 
+/// What to do with a record that a unit shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Todo {
+    Nothing,
+    /// It is a type.
+    Number,
+    /// It stands for several types; which one it is here, the context tells.
+    Group,
+}
+
 pub(super) struct Emitter<'a, 'p> {
     pool: &'a FrozenPool<'p>,
     symbols: &'a Symbols,
@@ -75,30 +85,33 @@ impl<'a, 'p> Emitter<'a, 'p> {
 
     /// Numbers what the units' orders show.
     fn number_units(&mut self) {
-        // Most records are shown by many units: a bit each is quicker than asking the map.
-        let mut seen = vec![false; self.pool.len()];
+        // Most records are shown by many units, and then there is nothing to do; nor is there for void.
+        let mut todo = self.pool.by_reference(Todo::Nothing, |dense| {
+            if self.symbols.contextual[dense] { Todo::Group } else { Todo::Number }
+        });
         for (unit, types) in self.units.iter().enumerate() {
             let kept: &[GlobalRef] = types.edges.as_ref().map_or(&types.order, |edges| &edges.records);
             for (slot, &global) in kept.iter().enumerate() {
-                let hidden = types.edges.as_ref().is_some_and(|edges| edges.hidden[slot]);
-                if global.is_void() || hidden {
+                let todo = &mut todo[global];
+                if *todo == Todo::Nothing || types.edges.as_ref().is_some_and(|edges| edges.hidden[slot]) {
                     continue;
                 }
                 let dense = self.pool.dense(global);
-                if self.symbols.contextual[dense] {
+                if *todo == Todo::Group {
                     let key = if types.edges.is_some() { slot as u32 + 1 } else { dense as u32 };
                     if let Some(group) = self.context.group(unit as u32, key) {
                         self.number(Thing::Group(group));
                     }
-                } else if !std::mem::replace(&mut seen[dense], true) {
-                    match defined_by(self.pool.record(dense)) {
-                        Some((symbol, true)) => {
-                            if self.symbols.get(symbol).definitions.is_empty() {
-                                self.number(Thing::Declared(symbol));
-                            }
+                    continue;
+                }
+                *todo = Todo::Nothing;
+                match defined_by(self.pool.record(dense)) {
+                    Some((symbol, true)) => {
+                        if self.symbols.get(symbol).definitions.is_empty() {
+                            self.number(Thing::Declared(symbol));
                         }
-                        _ => self.number(Thing::Record(dense as u32)),
                     }
+                    _ => self.number(Thing::Record(dense as u32)),
                 }
             }
         }

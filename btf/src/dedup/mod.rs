@@ -88,21 +88,18 @@ impl Pool {
                 *count.entry(symbol).or_default() += 1;
             }
         }
-        let several: Vec<bool> = pool
-            .iter()
-            .map(|record| matches!(defined_by(record), Some((symbol, false)) if count[&symbol] > 1))
-            .collect();
-        if !several.contains(&true) {
+        if count.values().all(|&count| count == 1) {
             return Vec::new();
         }
+        let several = pool.by_reference(false, |dense| {
+            matches!(defined_by(pool.record(dense)), Some((symbol, false)) if count[&symbol] > 1)
+        });
         let needs_edges = |unit: &UnitTypes| {
             let mut own: HashMap<_, usize, foldhash::fast::FixedState> = HashMap::default();
-            let mut dense =
-                unit.order.iter().filter(|global| !global.is_void()).map(|&global| pool.dense(global));
-            dense.any(|dense| {
-                several[dense]
-                    && defined_by(pool.record(dense))
-                        .is_some_and(|(symbol, _)| *own.entry(symbol).or_insert(dense) != dense)
+            unit.order.iter().filter(|&&global| several[global]).any(|&global| {
+                let dense = pool.dense(global);
+                defined_by(pool.record(dense))
+                    .is_some_and(|(symbol, _)| *own.entry(symbol).or_insert(dense) != dense)
             })
         };
         (0..units.len()).filter(|&unit| units[unit].edges.is_none() && needs_edges(&units[unit])).collect()

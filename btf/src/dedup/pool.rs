@@ -275,6 +275,18 @@ impl<'p> FrozenPool<'p> {
         (self.first[shard] + (reference.0 >> SHARD_BITS) - 1) as usize
     }
 
+    /// A value for each record, by reference, and `nothing` for void. Asking for it takes less than for the dense number.
+    pub(crate) fn by_reference<T: Clone>(&self, nothing: T, of: impl Fn(usize) -> T) -> ByReference<T> {
+        let longest = self.records.iter().map(|shard| shard.ends.len()).max().unwrap_or(0);
+        let mut values = vec![nothing; (longest + 1) << SHARD_BITS];
+        for (shard, (&first, records)) in self.first.iter().zip(&self.records).enumerate() {
+            for local in 0..records.ends.len() {
+                values[(local + 1) << SHARD_BITS | shard] = of(first as usize + local);
+            }
+        }
+        ByReference(values)
+    }
+
     /// The record with a dense number.
     pub(crate) fn record(&self, dense: usize) -> &'p [u32] {
         // Empty shards share their first number with the next one; the last of them is the one that holds it.
@@ -293,6 +305,25 @@ impl<'p> FrozenPool<'p> {
             Some(local) => self.names[name.0 as usize % SHARDS].get(local),
             None => &[],
         }
+    }
+}
+
+/// A value for each record of a pool, and for void.
+pub(crate) struct ByReference<T>(Vec<T>);
+
+impl<T> std::ops::Index<GlobalRef> for ByReference<T> {
+    type Output = T;
+
+    #[inline]
+    fn index(&self, record: GlobalRef) -> &T {
+        &self.0[record.0 as usize]
+    }
+}
+
+impl<T> std::ops::IndexMut<GlobalRef> for ByReference<T> {
+    #[inline]
+    fn index_mut(&mut self, record: GlobalRef) -> &mut T {
+        &mut self.0[record.0 as usize]
     }
 }
 

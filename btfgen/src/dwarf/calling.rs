@@ -138,3 +138,76 @@ pub(crate) struct Judgement {
     pub(crate) optimized: bool,
     has_struct: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const X86_64: u16 = 62;
+    const S390: u16 = 22;
+    const PPC64: u16 = 21;
+
+    fn parameter(size: u64, register: u8) -> Parameter {
+        let place = Place { whole: Some(register), first: Some(register) };
+        Parameter { size, is_struct: false, has_location: true, place }
+    }
+
+    fn nowhere(size: u64) -> Parameter {
+        Parameter { size, is_struct: false, has_location: false, place: Place::default() }
+    }
+
+    fn on_stack(size: u64) -> Parameter {
+        Parameter { has_location: true, ..nowhere(size) }
+    }
+
+    /// Whether parameters of a function are judged (in unexpected registers, optimised away).
+    fn judge(machine: u16, clang: bool, changed: bool, parameters: &[Parameter]) -> (bool, bool) {
+        let judgement = Convention::of(machine, 8).judge(parameters.iter().copied(), clang, changed);
+        (judgement.unexpected, judgement.optimized)
+    }
+
+    /// Check gcc's parameters one by one: each takes the next register, one of two words takes two, and one that is nowhere takes its own.
+    #[test]
+    fn gcc_parameters() {
+        let judge = |parameters: &[Parameter]| judge(X86_64, false, false, parameters);
+        assert_eq!(judge(&[parameter(4, 5), parameter(8, 4), parameter(1, 1)]), (false, false));
+        assert_eq!(judge(&[parameter(4, 4)]), (true, false), "the second register");
+        assert_eq!(judge(&[parameter(16, 5), parameter(8, 1)]), (false, false), "two words");
+        assert_eq!(judge(&[nowhere(8), parameter(8, 4)]), (false, true));
+        assert_eq!(judge(&[nowhere(8), parameter(8, 5)]), (true, true), "gone, and the next has moved");
+        assert_eq!(judge(&[on_stack(8)]), (false, true));
+        let six = [5, 4, 1, 2, 8, 9].map(|register| parameter(8, register));
+        assert_eq!(
+            judge(&[&six[..], &[on_stack(8)]].concat()),
+            (false, false),
+            "the seventh is on the stack"
+        );
+        let by_value = Parameter { is_struct: true, ..parameter(8, 4) };
+        assert_eq!(judge(&[by_value]), (false, false), "nobody knows how a struct is spread");
+    }
+
+    /// Check that clang is believed unless it says that it changed the function.
+    #[test]
+    fn clang_parameters() {
+        let moved = [on_stack(8), parameter(8, 5)];
+        assert_eq!(judge(X86_64, true, false, &[on_stack(8), parameter(8, 4)]), (false, false));
+        assert_eq!(judge(X86_64, true, false, &moved), (true, false));
+        assert_eq!(judge(X86_64, true, true, &[on_stack(8), parameter(8, 4)]), (false, true));
+        assert_eq!(judge(X86_64, true, false, &[parameter(16, 4), parameter(8, 1)]), (false, false));
+    }
+
+    /// Check machines of which less is known, or which pass things in another way.
+    #[test]
+    fn machines() {
+        assert_eq!(
+            judge(S390, false, false, &[parameter(16, 2), parameter(8, 3)]),
+            (false, false),
+            "by address"
+        );
+        // Numbers of registers are not known: nothing is wrong.
+        for clang in [false, true] {
+            assert_eq!(judge(PPC64, clang, false, &[parameter(8, 30)]), (false, false));
+            assert_eq!(judge(0, clang, false, &[on_stack(8)]), (false, false));
+        }
+    }
+}

@@ -117,7 +117,10 @@ pub fn convert(image: &Image<'_>, threads: usize) -> Result<Conversion, DwarfErr
     let abbrev = section("abbrev")?;
     let (str, line_str) = (section("str")?, section("line_str")?);
     let (str_offsets, addr) = (section("str_offsets")?, section("addr")?);
-    let (loc, loclists) = (section("loc")?, section("loclists")?);
+    let convention = Convention::of(image.machine, image.class.address_size());
+    // Tens of megabytes, which may be compressed.
+    let places = |name| if convention.needs_places() { section(name) } else { Ok(Cow::default()) };
+    let (loc, loclists) = (places("loc")?, places("loclists")?);
     let (ranges, rnglists) = (section("ranges")?, section("rnglists")?);
     let sections = Sections {
         info: &info,
@@ -128,8 +131,12 @@ pub fn convert(image: &Image<'_>, threads: usize) -> Result<Conversion, DwarfErr
     };
     let tables = Tables::new(&abbrev, &units.places);
     match image.endian {
-        btf::Endian::Little => convert_sections::<false>(image, &sections, &tables, &units.places, threads),
-        btf::Endian::Big => convert_sections::<true>(image, &sections, &tables, &units.places, threads),
+        btf::Endian::Little => {
+            convert_sections::<false>(image, &sections, &tables, &units.places, convention, threads)
+        }
+        btf::Endian::Big => {
+            convert_sections::<true>(image, &sections, &tables, &units.places, convention, threads)
+        }
     }
 }
 
@@ -138,10 +145,10 @@ fn convert_sections<const BIG: bool>(
     sections: &Sections<'_>,
     tables: &Tables<'_>,
     places: &[UnitPlace],
+    convention: Convention,
     threads: usize,
 ) -> Result<Conversion, DwarfError> {
     let address_size = image.class.address_size();
-    let convention = Convention::of(image.machine, address_size);
     let mut input =
         Input::<BIG> { image, sections, tables, places, address_size, convention, index_type: b"int" };
     let Converted { mut pool, mut symbols, mut units } = input.all(threads)?;

@@ -51,6 +51,8 @@ pub(crate) struct Params {
     /// Among those of finished functions.
     place: Range<usize>,
     variadic: bool,
+    /// Whether some follow the ellipsis: gcc puts there once more what it replaced by constants.
+    torn: bool,
     /// Among those of unfinished ones.
     open_from: usize,
 }
@@ -145,9 +147,15 @@ impl Functions {
     pub(crate) fn end(&mut self, index: usize) {
         let function = &mut self.all[index];
         let from = self.params.len();
-        self.params.extend(self.open.drain(function.params.open_from..));
+        for param in self.open.drain(function.params.open_from..) {
+            if param.ellipsis {
+                function.params.variadic = true;
+                continue;
+            }
+            function.params.torn |= function.params.variadic;
+            self.params.push(param);
+        }
         function.params.place = from..self.params.len();
-        function.params.variadic = self.params[from..].last().is_some_and(|param| param.ellipsis);
     }
 
     pub(crate) fn param(&mut self, param: Param) {
@@ -190,8 +198,10 @@ impl Functions {
 
     /// The function at a DIE offset.
     fn find(&self, offset: u32) -> Option<usize> {
-        let found = self.all.binary_search_by_key(&offset, |function| function.offset).ok();
-        found.filter(|_| offset != 0)
+        if offset == 0 {
+            return None;
+        }
+        self.all.binary_search_by_key(&offset, |function| function.offset).ok()
     }
 
     /// The functions that the one at `index` is an instance or definition of, itself first.
@@ -210,17 +220,16 @@ impl Functions {
     ) {
         let mut known = Vec::new();
         for index in 0..self.all.len() {
-            for origin in self.with_origins(index).skip(1).collect::<Vec<_>>() {
-                let Function { name, result, .. } = self.all[origin];
+            let Function { mut name, mut result, origin, .. } = self.all[index];
+            if origin != 0 {
+                for origin in self.with_origins(index) {
+                    let origin = &self.all[origin];
+                    name = if name == Name::EMPTY { origin.name } else { name };
+                    result = if result == 0 { origin.result } else { result };
+                }
                 let function = &mut self.all[index];
-                if function.name == Name::EMPTY {
-                    function.name = name;
-                }
-                if function.result == 0 {
-                    function.result = result;
-                }
+                (function.name, function.result) = (name, result);
             }
-            let name = self.all[index].name;
             if name != Name::EMPTY && is_known(name) {
                 known.push((index, self.inherit(index)));
             }
@@ -280,16 +289,17 @@ impl Functions {
         let Functions { all, params, payload, candidates, .. } = self;
         let function = &all[index];
         let list = &params[function.params.place.clone()];
-        let fixed = &list[..list.len() - usize::from(function.params.variadic)];
-        let fits =
-            |param: &Param| !param.ellipsis && param.name != Name::EMPTY && finder.find(param.ty).0 != 0;
-        if !fixed.iter().all(fits) || vlen(list.len()).is_err() {
+        let fits = |param: &Param| param.name != Name::EMPTY && finder.find(param.ty).0 != 0;
+        if !list.iter().all(fits) || vlen(list.len() + 1).is_err() {
             return;
         }
         payload.clear();
         payload.extend(list.iter().flat_map(|param| [param.name.word(), finder.find(param.ty).0]));
+        if function.params.variadic {
+            payload.extend([0, 0]);
+        }
         let types = || payload.iter().skip(1).step_by(2).map(|&word| LocalId(word));
-        let parameters = fixed.iter().zip(types()).map(|(param, ty)| Parameter {
+        let parameters = list.iter().zip(types()).map(|(param, ty)| Parameter {
             size: size_of(unit, ty, address_size).unwrap_or(0),
             is_struct: by_value(unit, ty).is_some(),
             has_location: param.has_location,
@@ -297,19 +307,19 @@ impl Functions {
         });
         let judgement = convention.judge(parameters, function.code.clang, no_call);
         let packed = types()
-            .take(fixed.len())
+            .take(list.len())
             .skip(convention.register_count())
             .filter_map(|ty| by_value(unit, ty))
             .any(|ty| is_packed(unit, ty, address_size, convention.max_alignment));
         let doubts = Doubts {
-            moved: reordered || judgement.unexpected,
+            moved: reordered || function.params.torn || judgement.unexpected,
             packed,
             optimized: judgement.optimized,
             no_call,
         };
         let result = finder.find(function.result);
         let signature = signature(unit, result, types());
-        let head = head(Name::EMPTY, Kind::FuncProto, list.len() as u32, false, result.0);
+        let head = head(Name::EMPTY, Kind::FuncProto, payload.len() as u32 / 2, false, result.0);
         let prototype = unit.push(head, payload);
         unit.hide(prototype);
         candidates.push(Candidate {

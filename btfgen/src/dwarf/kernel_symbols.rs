@@ -9,6 +9,8 @@ use crate::elf::{ElfError, Image, Symbol};
 /// What the symbol table says of functions and per-CPU variables.
 pub(super) struct KernelSymbols {
     functions: FastMap<Name, FunctionSymbol>,
+    /// A bit for each name that is in `functions`, by its word: units ask for every function of every header.
+    known: Vec<u64>,
     per_cpu: FastMap<u64, FastSet<Name>>,
     /// Address and size of the per-CPU section, in bytes.
     section: Option<(u64, u64)>,
@@ -54,6 +56,7 @@ impl KernelSymbols {
             place.map(|index| &image.sections[index]).map(|section| (section.address, section.size));
         let mut symbols = KernelSymbols {
             functions: FastMap::default(),
+            known: Vec::new(),
             per_cpu: FastMap::default(),
             section,
             section_name: pool.name(PER_CPU_SECTION.as_bytes()),
@@ -82,6 +85,11 @@ impl KernelSymbols {
                 symbol.kfunc.merge(kfunc);
             }
         }
+        let last = symbols.functions.keys().map(|name| name.word()).max().unwrap_or(0);
+        symbols.known = vec![0; last as usize / 64 + 1];
+        for name in symbols.functions.keys() {
+            symbols.known[name.word() as usize / 64] |= 1 << (name.word() % 64);
+        }
         Ok(symbols)
     }
 
@@ -106,8 +114,10 @@ impl KernelSymbols {
     }
 
     /// Whether there is a function of this name.
+    #[inline]
     pub(super) fn knows(&self, name: Name) -> bool {
-        self.functions.contains_key(&name)
+        let word = name.word();
+        self.known.get(word as usize / 64).is_some_and(|bits| bits >> (word % 64) & 1 == 1)
     }
 
     /// A FUNC for each function of the symbol table whose definitions agree on its prototype, and whose prototype tells how it is called.
@@ -204,9 +214,11 @@ struct Merged<'a> {
 /// How good a witness a function's DIE is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    /// It is not that of the code that the symbol names.
+    /// It is that of other code: a definition that another one overrides.
     Elsewhere,
-    /// It is, and the code does not take the parameters of the prototype.
+    /// It has no code: it is a function that was inlined, or that has the code of an equal one.
+    Nowhere,
+    /// It is that of the code that the symbol names, which does not take the parameters of the prototype.
     Changed,
     /// It is, and the prototype tells how it is called.
     Exact,
@@ -215,11 +227,11 @@ enum Rank {
 impl<'a> Merged<'a> {
     fn new(unit: u32, function: &'a Function, symbol: &'a FunctionSymbol) -> Self {
         let doubts = function.doubts;
-        let here = function.address == Some(symbol.address);
-        let rank = match (here, doubts.optimized && (doubts.no_call || symbol.optimized)) {
-            (false, _) => Rank::Elsewhere,
-            (true, true) => Rank::Changed,
-            (true, false) => Rank::Exact,
+        let rank = match function.address {
+            None => Rank::Nowhere,
+            Some(address) if address != symbol.address => Rank::Elsewhere,
+            Some(_) if doubts.optimized && (doubts.no_call || symbol.optimized) => Rank::Changed,
+            Some(_) => Rank::Exact,
         };
         Merged { unit, function, symbol, agreed: !doubts.moved && !doubts.packed, rank }
     }
@@ -233,9 +245,12 @@ impl<'a> Merged<'a> {
 
     fn is_certain(&self) -> bool {
         let doubts = self.function.doubts;
-        // Of code that was not found in any unit only clang could have told that its parameters were changed.
-        let changed = self.rank == Rank::Changed
-            || (self.rank == Rank::Elsewhere && doubts.optimized && doubts.no_call);
+        let changed = match self.rank {
+            // Of code that no unit has only clang could have told.
+            Rank::Elsewhere | Rank::Nowhere => doubts.optimized && doubts.no_call,
+            Rank::Changed => true,
+            Rank::Exact => false,
+        };
         self.agreed && !changed
     }
 }

@@ -27,10 +27,10 @@ pub(super) struct KFunc {
 }
 
 impl KFunc {
-    /// A function may be in several sets.
+    /// A function may be in several sets. Callers may count on their registers only if all sets say so.
     pub(super) fn merge(&mut self, other: KFunc) {
+        self.is_fastcall = other.is_fastcall && (self.is_fastcall || !self.is_kfunc);
         self.is_kfunc |= other.is_kfunc;
-        self.is_fastcall |= other.is_fastcall;
     }
 }
 

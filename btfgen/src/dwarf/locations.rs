@@ -34,8 +34,8 @@ pub(crate) struct Place {
 #[derive(Default)]
 struct Search {
     place: Place,
-    /// Number of the entry.
-    entry: u32,
+    /// Number of entries so far.
+    entries: u32,
 }
 
 impl Search {
@@ -46,8 +46,8 @@ impl Search {
     /// Takes in the next entry. What the first one says is so at the entry of the function, and what the value at the entry was
     /// (`DW_OP_entry_value`) may be told by any.
     fn expression<const BIG: bool>(&mut self, expression: &[u8], encoding: Encoding) {
-        let is_first = self.entry == 0;
-        self.entry += 1;
+        let is_first = self.entries == 0;
+        self.entries += 1;
         if let [op] = *expression {
             if let Some(register) = register(op).filter(|_| is_first) {
                 self.is_in(register);
@@ -236,4 +236,100 @@ pub(crate) fn first_address<const BIG: bool>(
     let addr_base = gimli::DebugAddrBase(usize::try_from(base.addr_base).ok()?);
     let mut ranges = ranges.ranges(offset, encoding, base.low_pc, &addr, addr_base).ok()?;
     ranges.next().ok()?.map(|range| range.begin)
+}
+
+#[cfg(test)]
+mod tests {
+    use gimli::Format;
+
+    use super::*;
+
+    const REG5: u8 = 0x55;
+    const REG4: u8 = 0x54;
+    const STACK_VALUE: u8 = 0x9f;
+
+    fn encoding(version: u16) -> Encoding {
+        Encoding { format: Format::Dwarf32, version, address_size: 4 }
+    }
+
+    fn whole(register: u8) -> Place {
+        Place { whole: Some(register), first: Some(register) }
+    }
+
+    fn place(location: Value<'_>, section: &[u8], version: u16, budget: usize) -> Place {
+        let lists = ListSections { loc: section, loclists: section, ranges: &[], rnglists: &[] };
+        place_at_entry::<false>(location, &lists, encoding(version), &mut { budget })
+    }
+
+    /// Check what single expressions tell: registers, values computed from them, what they held at the entry, and pieces.
+    #[test]
+    fn expressions() {
+        let of = |expression: &[u8]| place(Value::Block(expression), &[], 5, 0);
+        assert_eq!(of(&[REG5]), whole(5));
+        assert_eq!(of(&[0x90, 6]), Place { whole: Some(6), first: None }, "DW_OP_regx");
+        assert_eq!(of(&[0x75, 1, STACK_VALUE]), whole(5), "DW_OP_breg5 1");
+        assert_eq!(of(&[0x75, 1]), Place::default(), "in memory");
+        assert_eq!(of(&[0x91, 0]), Place::default(), "DW_OP_fbreg: on the stack");
+        assert_eq!(of(&[0xa3, 1, REG4, STACK_VALUE]), whole(4), "DW_OP_entry_value");
+        // DW_OP_piece 8 of nothing, then a register for the rest.
+        assert_eq!(of(&[0x93, 8, REG4, 0x93, 8]), Place { whole: None, first: Some(4) });
+        assert_eq!(of(&[REG5, 0x93, 8, REG4, 0x93, 8]), whole(5));
+        assert_eq!(of(&[]), Place::default());
+        assert_eq!(of(&[0xa3]), Place::default(), "cut off");
+    }
+
+    /// Check that of a list the first entry counts, and entry values wherever they stand, in both versions of lists.
+    #[test]
+    fn lists() {
+        let old = |entries: &[(u32, &[u8])]| {
+            let mut bytes = vec![0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0];
+            for &(begin, expression) in entries {
+                bytes.extend(begin.to_le_bytes());
+                bytes.extend((begin + 1).to_le_bytes());
+                bytes.extend((expression.len() as u16).to_le_bytes());
+                bytes.extend(expression);
+            }
+            bytes.extend([0; 8]);
+            bytes
+        };
+        let new = |entries: &[(u32, &[u8])]| {
+            // A base address, a base by index, and a pair of views.
+            let mut bytes = vec![6, 0, 0, 0, 0, 1, 0x80, 1, 9, 1, 2];
+            for (number, &(begin, expression)) in entries.iter().enumerate() {
+                match number % 4 {
+                    0 => bytes.extend([4, begin as u8, 9]),
+                    1 => bytes.extend([7, 0, 0, 0, 0, 9, 0, 0, 0]),
+                    2 => bytes.extend([8, 0, 0, 0, 0, 9]),
+                    _ => bytes.push(5),
+                }
+                bytes.push(expression.len() as u8);
+                bytes.extend(expression);
+            }
+            bytes.push(0);
+            bytes
+        };
+        let stack: &[u8] = &[0x91, 0];
+        let entry_value: &[u8] = &[0xa3, 1, REG4, STACK_VALUE];
+        let (reg5, reg4): (&[u8], &[u8]) = (&[REG5], &[REG4]);
+        let cases = [
+            (vec![(1, reg5), (2, reg4)], whole(5)),
+            (vec![(1, stack), (2, reg4)], Place::default()),
+            (vec![(1, stack), (2, stack), (3, stack), (4, entry_value)], whole(4)),
+            (vec![], Place::default()),
+        ];
+        for (entries, expected) in cases {
+            for (version, bytes) in [(4, old(&entries)), (5, new(&entries))] {
+                assert_eq!(
+                    place(Value::Unsigned(0), &bytes, version, 1000),
+                    expected,
+                    "{entries:?} {version}"
+                );
+                for len in 0..bytes.len() {
+                    place(Value::Unsigned(0), &bytes[..len], version, 1000);
+                }
+                assert_eq!(place(Value::Unsigned(0), &bytes, version, 0), Place::default(), "no budget");
+            }
+        }
+        assert_eq!(place(Value::Unsigned(u64::MAX), &[], 5, 1000), Place::default());
+    }
 }

@@ -6,7 +6,7 @@
 use gimli::{DwAt, DwForm, DwTag, Encoding, Format};
 use hashbrown::HashMap;
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Truncated};
 use super::form;
 use super::layout::Layout;
 use super::unit_error::UnitError;
@@ -277,7 +277,12 @@ pub(crate) struct Plans {
     plans: Vec<Plan>,
     /// Those with larger codes.
     others: HashMap<u64, Plan, foldhash::fast::FixedState>,
+    /// Those of this and earlier tables by their bytes: compilers write the same few hundred abbreviations over and over.
+    known: HashMap<Box<[u8]>, Plan, foldhash::fast::RandomState>,
+    /// Of all known plans.
     steps: Vec<Step>,
+    /// The encoding that they are for.
+    encoding: Option<Encoding>,
     attributes: Vec<Attribute>,
 }
 
@@ -296,12 +301,19 @@ const LIST_LEN: u64 = 1024;
 /// More attributes than any DIE has, for each may be there only once and some two hundred exist. It bounds the work for one DIE.
 const MAX_ATTRIBUTES: usize = 256;
 
+/// How many steps are kept from table to table. Kernels have a few thousand.
+const MAX_KNOWN_STEPS: usize = 1 << 16;
+
 impl Plans {
     /// Reads the table at `offset` of `.debug_abbrev`, in place of the one read before.
     pub(crate) fn read(&mut self, bytes: &[u8], offset: usize, encoding: Encoding) -> Result<(), UnitError> {
         self.plans.clear();
         self.others.clear();
-        self.steps.clear();
+        if self.encoding != Some(encoding) || self.steps.len() > MAX_KNOWN_STEPS {
+            self.known.clear();
+            self.steps.clear();
+            self.encoding = Some(encoding);
+        }
         let damaged = |at: usize, what: &str| UnitError::Table(offset, format!("{what} at offset 0x{at:x}"));
         // The byte order does not matter: tables are made of bytes and LEB128 numbers.
         let mut cursor = Cursor::<false>::new(bytes, offset);
@@ -312,29 +324,23 @@ impl Plans {
             if code == 0 {
                 return Ok(());
             }
-            let tag = cursor.uleb().map_err(truncated)?;
-            let has_children = cursor.u8().map_err(truncated)? != 0;
-            self.attributes.clear();
-            loop {
-                let name = cursor.uleb().map_err(truncated)?;
-                let form = cursor.uleb().map_err(truncated)?;
-                if name == 0 && form == 0 {
-                    break;
+            let start = cursor.position();
+            skip_declaration(&mut cursor).map_err(truncated)?;
+            let declaration = &bytes[start..cursor.position()];
+            let plan = match self.known.get(declaration) {
+                Some(plan) => *plan,
+                None => {
+                    let plan = self.make(declaration, encoding).map_err(|error| match error {
+                        Unreadable::Truncated => truncated(Truncated),
+                        Unreadable::TooLong => UnitError::TooLarge("a DIE with more than 256 attributes"),
+                        Unreadable::Unknown => {
+                            damaged(at, "an attribute of no known name or form in the abbreviation")
+                        }
+                    })?;
+                    self.known.insert(declaration.into(), plan);
+                    plan
                 }
-                let (Ok(name), Ok(form)) = (u16::try_from(name), u16::try_from(form)) else {
-                    return Err(damaged(at, "an attribute of no known name or form in the abbreviation"));
-                };
-                let (name, form) = (DwAt(name), DwForm(form));
-                let implicit = match form {
-                    gimli::DW_FORM_implicit_const => cursor.sleb().map_err(truncated)?,
-                    _ => 0,
-                };
-                self.attributes.push(Attribute { name, form, implicit });
-                if self.attributes.len() > MAX_ATTRIBUTES {
-                    return Err(UnitError::TooLarge("a DIE with more than 256 attributes"));
-                }
-            }
-            let plan = self.plan(u16::try_from(tag).map_or(DwTag(0), DwTag), has_children, encoding);
+            };
             let twice = if code < LIST_LEN {
                 let slot = code as usize;
                 if self.plans.len() <= slot {
@@ -348,6 +354,30 @@ impl Plans {
                 return Err(damaged(at, "a second abbreviation of the same code"));
             }
         }
+    }
+
+    /// The plan for an abbreviation that is declared by these bytes: all but its code.
+    fn make(&mut self, declaration: &[u8], encoding: Encoding) -> Result<Plan, Unreadable> {
+        let mut cursor = Cursor::<false>::new(declaration, 0);
+        let tag = cursor.uleb()?;
+        let has_children = cursor.u8()? != 0;
+        self.attributes.clear();
+        loop {
+            let (name, form) = (cursor.uleb()?, cursor.uleb()?);
+            if name == 0 && form == 0 {
+                break;
+            }
+            let (Ok(name), Ok(form)) = (u16::try_from(name), u16::try_from(form)) else {
+                return Err(Unreadable::Unknown);
+            };
+            let (name, form) = (DwAt(name), DwForm(form));
+            let implicit = if form == gimli::DW_FORM_implicit_const { cursor.sleb()? } else { 0 };
+            self.attributes.push(Attribute { name, form, implicit });
+            if self.attributes.len() > MAX_ATTRIBUTES {
+                return Err(Unreadable::TooLong);
+            }
+        }
+        Ok(self.plan(u16::try_from(tag).map_or(DwTag(0), DwTag), has_children, encoding))
     }
 
     /// The plan for an abbreviation code.
@@ -426,6 +456,35 @@ impl Plans {
         }
         let (first, steps) = (first as u32, (steps.len() - first) as u32);
         Plan { role, has_children, layout, len, first, steps }
+    }
+}
+
+/// Why an abbreviation cannot be read.
+enum Unreadable {
+    Truncated,
+    TooLong,
+    Unknown,
+}
+
+impl From<Truncated> for Unreadable {
+    fn from(_: Truncated) -> Self {
+        Unreadable::Truncated
+    }
+}
+
+/// Passes over an abbreviation after its code.
+#[inline]
+fn skip_declaration(cursor: &mut Cursor<'_, false>) -> Result<(), Truncated> {
+    cursor.skip_leb()?;
+    cursor.u8()?;
+    loop {
+        let (name, form) = (cursor.uleb()?, cursor.uleb()?);
+        if name == 0 && form == 0 {
+            return Ok(());
+        }
+        if form == u64::from(gimli::DW_FORM_implicit_const.0) {
+            cursor.skip_leb()?;
+        }
     }
 }
 

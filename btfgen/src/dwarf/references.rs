@@ -122,7 +122,7 @@ impl<'a, 'u> UnitContext<'a, 'u> {
         Value::Unsigned(offset.unwrap_or(u64::MAX))
     }
 
-    /// The address that an attribute gives. In linked files there is nothing at 0 but what the linker left out.
+    /// The address that an attribute gives.
     pub(crate) fn code_address<const BIG: bool>(&self, value: Value<'_>) -> Option<u64> {
         match value {
             Value::Unsigned(address) => Some(address),

@@ -130,13 +130,28 @@ pub(super) struct Attrs<'a> {
     /// Number of elements of an array's dimension.
     bound: Option<u64>,
     location: Option<Value<'a>>,
+    language: u64,
+    dwo_name: bool,
+}
+
+/// What few DIEs have: kept apart, so that it costs the others nothing.
+#[derive(Default, Clone, Copy)]
+struct Rare {
+    /// Whether anything else is set.
+    is_set: bool,
     artificial: bool,
     /// The first tag of gcc's.
     annotation: u32,
     /// What a tag says.
     text: Name,
-    language: u64,
-    dwo_name: bool,
+    code: Code,
+}
+
+impl Rare {
+    fn set(&mut self) -> &mut Rare {
+        self.is_set = true;
+        self
+    }
 }
 
 /// How far units have been read, to come back to when one turns out to be damaged.
@@ -185,8 +200,8 @@ pub(crate) struct Reader<'p> {
     pub(crate) functions: Functions,
     pub(crate) variables: Vec<Variable>,
     pub(crate) tags: Tags,
-    /// Of the function whose attributes are being read.
-    code: Code,
+    /// Of the DIE whose attributes were read last.
+    rare: Rare,
     convention: Convention,
     /// What could not be expressed and was replaced by something less exact.
     pub(crate) degraded: u32,
@@ -216,7 +231,7 @@ impl<'p> Reader<'p> {
             functions: Functions::default(),
             variables: Vec::new(),
             tags: Tags::new(pool),
-            code: Code::default(),
+            rare: Rare::default(),
             convention,
             degraded: 0,
         }
@@ -292,7 +307,7 @@ impl<'p> Reader<'p> {
         }
         let data = sections.info.get(..place.end).ok_or(UnitError::Truncated)?;
         let mut cursor = Cursor::<BIG>::new(data, place.entries);
-        self.code = Code::default();
+        self.rare = Rare::default();
         let mut context = UnitContext::new(sections, place, base, end);
         if place.encoding.version < 5 {
             context.str_offsets_base = Some(0);
@@ -326,7 +341,10 @@ impl<'p> Reader<'p> {
                     }
                     context.see_producer::<BIG>();
                 }
-                self.entry::<BIG>(offset, plan.role, &attrs, &mut context)?;
+                self.entry::<BIG>(offset, (plan.role, plan.has_children), &attrs, &mut context)?;
+                if self.rare.is_set {
+                    self.rare = Rare::default();
+                }
             }
             // Whatever its children mean something for has pushed a frame.
             let pushed = self.frames.len() > depth;
@@ -417,17 +435,17 @@ impl<'p> Reader<'p> {
                 Attr::Text => {
                     let index = |index| context.str_offset::<BIG>(index);
                     let text = self.names.get(self.pool, &context.sections.strings, index, value);
-                    attrs.text = text.unwrap_or_default().name;
+                    self.rare.set().text = text.unwrap_or_default().name;
                 }
-                Attr::Annotation => attrs.annotation = context.offset(value)?,
+                Attr::Annotation => self.rare.set().annotation = context.offset(value)?,
                 Attr::LowPc if role == Role::Unit => context.low_pc = Some(value),
-                Attr::LowPc => self.code.address = context.code_address::<BIG>(value),
-                Attr::Ranges => self.code.ranges = unsigned(context.list::<BIG>(value, form)),
-                Attr::Inline => self.code.is_abstract = unsigned(value) != Some(0),
+                Attr::LowPc => self.rare.set().code.address = context.code_address::<BIG>(value),
+                Attr::Ranges => self.rare.set().code.ranges = unsigned(context.list::<BIG>(value, form)),
+                Attr::Inline => self.rare.set().code.is_abstract = unsigned(value) != Some(0),
                 Attr::CallingConvention => {
-                    self.code.no_call = unsigned(value) == Some(gimli::DW_CC_nocall.0.into());
+                    self.rare.set().code.no_call = unsigned(value) == Some(gimli::DW_CC_nocall.0.into());
                 }
-                Attr::Artificial => attrs.artificial = unsigned(value) != Some(0),
+                Attr::Artificial => self.rare.set().artificial = unsigned(value) != Some(0),
                 Attr::Language => attrs.language = unsigned(value).unwrap_or(0),
                 Attr::Producer => context.producer = Some(value),
                 Attr::StrOffsetsBase => context.str_offsets_base = unsigned(value),

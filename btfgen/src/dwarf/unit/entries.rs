@@ -44,6 +44,16 @@ impl Reader<'_> {
             Role::Enumerator => self.plain_enumerator::<BIG>(plain, context),
             Role::Subrange => self.dimension(plain.number(BIG).map_or(0, elements)),
             Role::Struct | Role::Union | Role::Enumeration if self.expect(offset, role, plain, BIG) => {}
+            Role::Pointer | Role::Const | Role::Volatile | Role::Restrict => {
+                let kind = match role {
+                    Role::Pointer => Kind::Ptr,
+                    Role::Const => Kind::Const,
+                    Role::Volatile => Kind::Volatile,
+                    _ => Kind::Restrict,
+                };
+                let ty = context.plain_offset(plain.ty(BIG))?;
+                self.reference(offset, head(Name::EMPTY, kind, 0, false, ty));
+            }
             _ => {
                 let ty = context.plain_offset(plain.ty(BIG))?;
                 let found = self.plain_name(plain.name(BIG), context);
@@ -121,7 +131,7 @@ impl Reader<'_> {
     pub(super) fn entry<const BIG: bool>(
         &mut self,
         offset: u32,
-        role: Role,
+        (role, has_children): (Role, bool),
         attrs: &Attrs<'_>,
         context: &mut UnitContext<'_, '_>,
     ) -> Result<(), UnitError> {
@@ -132,6 +142,7 @@ impl Reader<'_> {
         if matches!(role, Role::Member | Role::Enumerator) {
             self.unexpected();
         }
+        let may_be_tagged = has_children || self.rare.is_set;
         match role {
             Role::Member => {
                 if let Some(&mut Frame::Composite { id, kind, members_from, ref mut lesson, .. }) =
@@ -140,9 +151,9 @@ impl Reader<'_> {
                     self.templates.learn(lesson, None);
                     let member =
                         Member { name: attrs.name, ty: attrs.ty, size: attrs.byte_size, bits: attrs.bits };
-                    if self.members.push(member, kind == Kind::Union) {
+                    if self.members.push(member, kind == Kind::Union) && may_be_tagged {
                         let index = (self.members.len() - members_from - 1) as u32;
-                        self.tagged(Carrier::Type(id, Some(index)), attrs);
+                        self.tagged(Carrier::Type(id, Some(index)));
                     }
                 }
             }
@@ -163,9 +174,9 @@ impl Reader<'_> {
                     place,
                     ellipsis: false,
                 });
-                if let Some(&Frame::Function { index }) = self.frames.last() {
+                if may_be_tagged && let Some(&Frame::Function { index }) = self.frames.last() {
                     let position = self.functions.last_position(index) as u32;
-                    self.tagged(Carrier::Function(index, Some(position)), attrs);
+                    self.tagged(Carrier::Function(index, Some(position)));
                 }
             }
             Role::Subrange => self.dimension(attrs.bound.unwrap_or(0)),
@@ -179,10 +190,10 @@ impl Reader<'_> {
                     Some(&Frame::Tagged(carrier)) => Some(carrier),
                     _ => None,
                 };
-                self.tags.push(offset, attrs.name, attrs.text, attrs.annotation, below);
+                self.tags.push(offset, attrs.name, self.rare.text, self.rare.annotation, below);
             }
             Role::Subprogram => {
-                let mut code = std::mem::take(&mut self.code);
+                let mut code = self.rare.code;
                 code.clang = context.is_clang;
                 if code.address.is_none() {
                     code.address = context.first_address::<BIG>(code.ranges);
@@ -196,7 +207,7 @@ impl Reader<'_> {
                     code,
                     ..Function::default()
                 });
-                self.tags.refer(Carrier::Function(index, None), attrs.annotation);
+                self.tags.refer(Carrier::Function(index, None), self.rare.annotation);
                 self.frames.push(Frame::Function { index });
             }
             Role::Variable => {
@@ -209,9 +220,11 @@ impl Reader<'_> {
                     origin: attrs.origin,
                     external: attrs.external,
                     size: 0,
-                    address: address.filter(|_| !attrs.declaration && !attrs.artificial),
+                    address: address.filter(|_| !attrs.declaration && !self.rare.artificial),
                 });
-                self.tagged(Carrier::Variable(self.variables.len() - 1), attrs);
+                if may_be_tagged {
+                    self.tagged(Carrier::Variable(self.variables.len() - 1));
+                }
             }
             _ => {
                 let number = match role {
@@ -223,10 +236,10 @@ impl Reader<'_> {
                 }
                 let Attrs { name, ty, declaration, .. } = *attrs;
                 self.common(offset, role, Entry { name, ty, number, declaration, key: None });
-                let id = LocalId(self.unit.len() as u32);
+                let carrier = Carrier::Type(LocalId(self.unit.len() as u32), None);
                 match role {
-                    Role::Struct | Role::Union => self.tags.refer(Carrier::Type(id, None), attrs.annotation),
-                    Role::Pointer | Role::Typedef => self.tagged(Carrier::Type(id, None), attrs),
+                    Role::Struct | Role::Union => self.tags.refer(carrier, self.rare.annotation),
+                    Role::Pointer | Role::Typedef if may_be_tagged => self.tagged(carrier),
                     _ => {}
                 }
             }
@@ -405,27 +418,28 @@ impl Reader<'_> {
         matches!(self.frames.last(), Some(Frame::Function { .. } | Frame::Prototype { .. }))
     }
 
-    /// Notes the tags that a DIE refers to, and has those below it belong to it.
-    fn tagged(&mut self, carrier: Carrier, attrs: &Attrs<'_>) {
-        self.tags.refer(carrier, attrs.annotation);
+    /// Notes gcc's tags on something, and that clang's may stand below it.
+    #[cold]
+    fn tagged(&mut self, carrier: Carrier) {
+        self.tags.refer(carrier, self.rare.annotation);
         self.frames.push(Frame::Tagged(carrier));
     }
 
     /// Finishes what is open, if anything is.
     pub(super) fn close(&mut self) -> Result<(), UnitError> {
-        if let Some(&Frame::Expected { template, next, .. }) = self.frames.last()
-            && !(next as usize == self.templates.sayings(template).len())
-        {
+        if let Some(&Frame::Expected { id, template, next, targets_from, .. }) = self.frames.last() {
+            if next as usize == self.templates.sayings(template).len() {
+                self.frames.pop();
+                let shape = self.templates.shape(template);
+                self.unit.define_like(id, shape, &self.targets[targets_from..]);
+                self.targets.truncate(targets_from);
+                return Ok(());
+            }
             self.unexpected();
         }
         let Some(frame) = self.frames.pop() else { return Ok(()) };
         match frame {
-            Frame::Transparent | Frame::Opaque | Frame::Tagged(_) => {}
-            Frame::Expected { id, template, targets_from, .. } => {
-                let shape = self.templates.shape(template);
-                self.unit.define_like(id, shape, &self.targets[targets_from..]);
-                self.targets.truncate(targets_from);
-            }
+            Frame::Transparent | Frame::Opaque | Frame::Tagged(_) | Frame::Expected { .. } => {}
             Frame::Composite { id, kind, name, size, members_from, lesson } => {
                 self.templates.end(lesson, id, self.members.len() - members_from);
                 self.members.define(
