@@ -12,7 +12,7 @@ use btfgen::module::{self, On};
 use serde_json::json;
 
 use super::modules::{self, Conversion};
-use super::output;
+use super::output::{self, Batch};
 use super::vmlinux::{FromArg, threads};
 
 /// Make kernel modules' split BTF, on top of their kernel's BTF.
@@ -69,16 +69,18 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         on: if args.distilled { On::DistilledBase } else { On::Base },
         threads: threads(args.threads),
     };
+    let mut batch = Batch::default();
     let done = conversion.run(|name, module| {
-        let output = if into_folder { args.output.join(format!("{name}.btf")) } else { args.output.clone() };
-        match into_folder {
-            true => output::place(&output, &module.btf)?,
-            false => output::write(&output, &module.btf)?,
+        if !into_folder {
+            output::write(&args.output, &module.btf)?;
+            return Ok(Some(args.output.clone()));
         }
+        let output = args.output.join(format!("{name}.btf"));
+        batch.write(output.clone(), &module.btf)?;
         Ok(Some(output))
     });
     if into_folder {
-        output::sync_folder(&args.output)?;
+        batch.finish(&args.output)?;
     }
     if args.json {
         let base = json!({ "input": base_name, "digest": Digest::of(&bytes).to_string(), "types": base.type_count() - 1 });

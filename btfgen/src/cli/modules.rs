@@ -57,8 +57,9 @@ impl Conversion<'_> {
     /// Converts all modules, and calls `write` with each while the others are still being converted; it tells where it wrote it.
     pub(crate) fn run(
         &self,
-        write: impl Fn(&str, &Extracted) -> anyhow::Result<Option<PathBuf>> + Sync,
+        mut write: impl FnMut(&str, &Extracted) -> anyhow::Result<Option<PathBuf>>,
     ) -> Vec<Module> {
+        keep_freed_memory();
         let names: Vec<String> = self.files.iter().map(|file| name_of(file)).collect();
         let mut first = HashMap::new();
         for (at, name) in names.iter().enumerate() {
@@ -67,24 +68,28 @@ impl Conversion<'_> {
         let bar = progress(self.files.len());
         // One module is spread over the threads, or the threads over the modules.
         let threads = if self.files.len() == 1 { self.threads } else { 1 };
-        let modules = module::each(self.files, self.threads, |at| {
-            let (start, path) = (Instant::now(), &self.files[at]);
-            let name = &names[at];
-            let result = match first[name] {
-                first if first == at => self.extract(path, threads),
-                first => Err(anyhow::anyhow!(
-                    "{} is the same module; give only one of them",
-                    self.files[first].display()
-                )),
+        let convert = |at: usize| {
+            let start = Instant::now();
+            let result = match first[&names[at]] {
+                first if first == at => self.extract(&self.files[at], threads),
+                first => {
+                    let other = self.files[first].display();
+                    Err(anyhow::anyhow!("{other} is the same module; give only one of them"))
+                }
             };
-            let written = result.and_then(|extracted| Ok((write(name, &extracted)?, extracted)));
+            (result, start.elapsed())
+        };
+        let finish = |at: usize, (result, elapsed): (anyhow::Result<Extracted>, Duration)| {
+            let (name, path) = (names[at].clone(), self.files[at].clone());
+            let written = result.and_then(|extracted| Ok((write(&name, &extracted)?, extracted)));
             let (output, result) = match written {
                 Ok((output, extracted)) => (output, Ok(extracted)),
                 Err(error) => (None, Err(error)),
             };
             bar.inc(1);
-            Module { name: name.clone(), path: path.clone(), result, output, elapsed: start.elapsed() }
-        });
+            Module { name, path, result, output, elapsed }
+        };
+        let modules = module::each(self.files, self.threads, convert, finish);
         bar.finish_and_clear();
         modules
     }
@@ -92,6 +97,20 @@ impl Conversion<'_> {
     fn extract(&self, path: &Path, threads: usize) -> anyhow::Result<Extracted> {
         let file = Contents::open(path)?;
         Ok(module::extract(&file, self.index, self.from, self.on, threads)?)
+    }
+}
+
+/// Makes the allocator keep what one module needed for the next, instead of giving it back to the system and having it cleared again. Over the
+/// modules of a Debian kernel that saves an eighth of the time.
+fn keep_freed_memory() {
+    /// More than the largest section of a module.
+    const LARGE: libc::c_int = 1 << 30;
+    #[cfg(target_env = "gnu")]
+    // SAFETY: both are valid parameters, which change when memory is returned to the system and nothing else.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, LARGE);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Writing a BTF file safely, and saying what was done.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,30 +13,52 @@ use serde_json::{Value, json};
 /// The exit code for a result that is complete but for units that could not be read.
 pub(crate) const INCOMPLETE: u8 = 5;
 
-/// Writes a file so that it is there completely or not at all, and stays.
+/// Writes a file so that it is there completely or not at all: a temporary file beside it, synchronised, then renamed.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    place(path, bytes)?;
-    sync_folder(folder_of(path))
+    let failed = || format!("{}: cannot be written", path.display());
+    let file = temporary(path, bytes)?;
+    file.as_file().sync_all().with_context(failed)?;
+    file.persist(path).map_err(|error| error.error).with_context(failed)?;
+    let folder = folder_of(path);
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).with_context(failed)
 }
 
-/// Writes a file so that it is there completely or not at all: a temporary file beside it, synchronised, then renamed. [`sync_folder`]
-/// makes that stay, once for all files of a folder.
-pub(crate) fn place(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+/// Files of one folder, each of which will be there completely or not at all. They are synchronised together, which takes no longer than for a
+/// single one.
+#[derive(Default)]
+pub(crate) struct Batch {
+    written: Vec<(tempfile::TempPath, PathBuf)>,
+}
+
+impl Batch {
+    /// Writes a file, under a temporary name beside its own.
+    pub(crate) fn write(&mut self, path: PathBuf, bytes: &[u8]) -> anyhow::Result<()> {
+        let file = temporary(&path, bytes)?;
+        self.written.push((file.into_temp_path(), path));
+        Ok(())
+    }
+
+    /// Gives all files their names, once they are on the disk.
+    pub(crate) fn finish(self, folder: &Path) -> anyhow::Result<()> {
+        let failed = || format!("{}: cannot be synchronised", folder.display());
+        let opened = std::fs::File::open(folder).with_context(failed)?;
+        rustix::fs::syncfs(&opened).with_context(failed)?;
+        for (file, path) in self.written {
+            let failed = || format!("{}: cannot be written", path.display());
+            file.persist(&path).map_err(|error| error.error).with_context(failed)?;
+        }
+        opened.sync_all().with_context(failed)
+    }
+}
+
+/// A temporary file beside a path, with the mode that a new file there would have.
+fn temporary(path: &Path, bytes: &[u8]) -> anyhow::Result<tempfile::NamedTempFile> {
     let failed = || format!("{}: cannot be written", path.display());
     let mut file =
         tempfile::Builder::new().prefix(".btfgen-").tempfile_in(folder_of(path)).with_context(failed)?;
     file.write_all(bytes).with_context(failed)?;
-    // A temporary file is its owner's only; a result has the mode that any new file would have.
     rustix::fs::fchmod(file.as_file(), new_file_mode()).with_context(failed)?;
-    file.as_file().sync_all().with_context(failed)?;
-    file.persist(path).map_err(|error| error.error).with_context(failed)?;
-    Ok(())
-}
-
-/// Makes the names in a folder stay.
-pub(crate) fn sync_folder(folder: &Path) -> anyhow::Result<()> {
-    let failed = || format!("{}: cannot be synchronised", folder.display());
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).with_context(failed)
+    Ok(file)
 }
 
 fn folder_of(path: &Path) -> &Path {

@@ -12,7 +12,8 @@ use btfgen::vmlinux::{self, Extracted, From};
 use serde_json::json;
 
 use super::modules::{self, Conversion, Module};
-use super::{module, output};
+use super::module;
+use super::output::{self, Batch};
 
 /// Take the BTF out of one vmlinux, or make it from the DWARF debug information.
 #[derive(clap::Args)]
@@ -109,15 +110,18 @@ fn with_modules(args: &Args, files: &[PathBuf], kernel: &mut Extracted) -> anyho
         on: On::Base,
         threads: threads(args.threads),
     };
+    let mut batch = Batch::default();
     let done = conversion.run(|name, module| {
         if args.merged {
             return Ok(None);
         }
         let output = args.output.join(format!("{name}.btf"));
-        output::place(&output, &module.btf)?;
+        batch.write(output.clone(), &module.btf)?;
         Ok(Some(output))
     });
-    if args.merged {
+    if !args.merged {
+        batch.finish(&args.output)?;
+    } else {
         drop(index);
         let merged = merge(&base, &done)?;
         kernel.report.types = Btf::parse(&merged)?.type_count() as usize - 1;

@@ -296,6 +296,9 @@ impl<const BIG: bool> Input<'_, BIG> {
     /// Converts all units, each by itself where that is possible.
     fn all(&self, threads: usize) -> Result<Converted, ElfError> {
         let mut pool = Pool::new();
+        // What modules need, roughly; a kernel's pool grows from there.
+        let (names, records) = (self.sections.strings.str.len() / 64, self.sections.info.len() / 256);
+        pool.reserve(names.min(1 << 15), records.min(1 << 14));
         let mut symbols = KernelSymbols::read(self.image, &pool)?;
         let mut units = self.each_alone(&pool, &symbols, threads);
         if units.outcomes.contains(&Outcome::Lost(UnitError::Foreign)) {
@@ -353,6 +356,10 @@ impl<const BIG: bool> Input<'_, BIG> {
 
     /// Reads units once more, keeping their edges.
     fn read_again(&self, pool: &Pool, symbols: &KernelSymbols, units: &mut Units, which: &[usize]) {
+        // Most modules need none, and a reader has a megabyte of tables.
+        if which.is_empty() {
+            return;
+        }
         let mut reader = self.reader(pool);
         for &index in which {
             let (_, types, declarations) = self.alone(symbols, &mut reader, index, true);
