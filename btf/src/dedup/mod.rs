@@ -91,9 +91,10 @@ impl Pool {
         if count.values().all(|&count| count == 1) {
             return Vec::new();
         }
-        let several = pool.by_reference(false, |dense| {
-            matches!(defined_by(pool.record(dense)), Some((symbol, false)) if count[&symbol] > 1)
-        });
+        let several = pool.by_reference(
+            false,
+            |dense| matches!(defined_by(pool.record(dense)), Some((symbol, false)) if count[&symbol] > 1),
+        );
         let needs_edges = |unit: &UnitTypes| {
             let mut own: HashMap<_, usize, foldhash::fast::FixedState> = HashMap::default();
             unit.order.iter().filter(|&&global| several[global]).any(|&global| {

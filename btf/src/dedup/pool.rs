@@ -199,8 +199,7 @@ impl Pool {
             table.reserve(more, |&local| hash_bytes(slice_between(bytes, ends, local)));
         }
         for shard in &mut self.records {
-            let RecordShard { words, ends, table } =
-                shard.get_mut().unwrap_or_else(PoisonError::into_inner);
+            let RecordShard { words, ends, table } = shard.get_mut().unwrap_or_else(PoisonError::into_inner);
             let more = records / SHARDS;
             words.reserve(more * RECORD);
             ends.reserve(more);

@@ -52,7 +52,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let start = Instant::now();
     let files = modules::expand(&args.inputs)?;
-    let into_folder = files.len() > 1 || args.output.is_dir() || args.inputs.iter().any(|input| input.is_dir());
+    let into_folder =
+        files.len() > 1 || args.output.is_dir() || args.inputs.iter().any(|input| input.is_dir());
     if into_folder {
         folder(&args.output)?;
     }

@@ -37,7 +37,10 @@ pub(crate) fn expand(inputs: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
             anyhow::Error::new(error).context(format!("{}: cannot be read", folder.display()))
         })?;
         if found.is_empty() {
-            bail!("{}: there are no modules in it (files named *.ko, *.ko.debug or *.ko.xz, .zst, .gz)", input.display());
+            bail!(
+                "{}: there are no modules in it (files named *.ko, *.ko.debug or *.ko.xz, .zst, .gz)",
+                input.display()
+            );
         }
         files.extend(found);
     }
@@ -116,7 +119,8 @@ fn keep_freed_memory() {
 
 /// What the kernel calls the module in a file; of a file that is not named like one, its name.
 fn name_of(file: &Path) -> String {
-    module::name_of(file).unwrap_or_else(|| file.file_stem().unwrap_or_default().to_string_lossy().into_owned())
+    module::name_of(file)
+        .unwrap_or_else(|| file.file_stem().unwrap_or_default().to_string_lossy().into_owned())
 }
 
 /// Prints what failed and what is missing on stderr. Returns the exit code: 0 if nothing did, 1 if nothing was made, else 5.

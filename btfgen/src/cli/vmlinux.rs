@@ -11,8 +11,8 @@ use btfgen::module::On;
 use btfgen::vmlinux::{self, Extracted, From};
 use serde_json::json;
 
-use super::modules::{self, Conversion, Module};
 use super::module;
+use super::modules::{self, Conversion, Module};
 use super::output::{self, Batch};
 
 /// Take the BTF out of one vmlinux, or make it from the DWARF debug information.
@@ -136,6 +136,7 @@ fn merge(base: &Btf<'_>, modules: &[Module]) -> anyhow::Result<Vec<u8>> {
     let splits: Vec<Btf<'_>> =
         made.map(|module| Btf::parse_split(&module.btf, base)).collect::<btf::Result<_>>()?;
     let merged = btf::merge(base, &splits)?.finish(base.endian())?;
-    btf::validate(&Btf::parse(&merged)?, &ValidateOptions::default()).context("the merged BTF is not valid (this is a bug)")?;
+    btf::validate(&Btf::parse(&merged)?, &ValidateOptions::default())
+        .context("the merged BTF is not valid (this is a bug)")?;
     Ok(merged)
 }

@@ -93,16 +93,13 @@ fn unpack(bytes: &[u8]) -> Result<Option<Vec<u8>>, OpenError> {
     let damaged = |format| move |reason| OpenError::Damaged { format, offset: 0, reason };
     match bytes {
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
-            let stream = liblzma::stream::Stream::new_stream_decoder(
-                MAX_DICTIONARY,
-                liblzma::stream::CONCATENATED,
-            );
+            let stream =
+                liblzma::stream::Stream::new_stream_decoder(MAX_DICTIONARY, liblzma::stream::CONCATENATED);
             let stream = stream.map_err(|error| damaged("xz")(error.into()))?;
             all_of(liblzma::read::XzDecoder::new_stream(bytes, stream), "xz").map(Some)
         }
         [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-            let mut decoder =
-                zstd::stream::read::Decoder::with_buffer(bytes).map_err(damaged("zstd"))?;
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(damaged("zstd"))?;
             decoder.window_log_max(MAX_WINDOW_LOG).map_err(damaged("zstd"))?;
             all_of(decoder, "zstd").map(Some)
         }

@@ -23,7 +23,9 @@ pub enum Foreign {
     #[error("its types do not use its own string at offset {0}")]
     UnusedString(u32),
     /// It stands on a distilled base, which has to be related to the kernel's first.
-    #[error("it is for any base that has the types named in its section .BTF.base, which only the kernel and libbpf look up")]
+    #[error(
+        "it is for any base that has the types named in its section .BTF.base, which only the kernel and libbpf look up"
+    )]
     Distilled,
 }
 

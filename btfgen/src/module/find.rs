@@ -47,7 +47,9 @@ mod tests {
     #[test]
     fn names() {
         let named = |path: &str| name_of(Path::new(path));
-        for path in ["a/snd-pcm.ko", "snd_pcm.ko.xz", "snd-pcm.ko.debug", "snd-pcm.ko.debug.zst", "/snd-pcm.ko.gz"] {
+        for path in
+            ["a/snd-pcm.ko", "snd_pcm.ko.xz", "snd-pcm.ko.debug", "snd-pcm.ko.debug.zst", "/snd-pcm.ko.gz"]
+        {
             assert_eq!(named(path).as_deref(), Some("snd_pcm"), "{path}");
         }
         for path in ["vmlinux", ".ko", "modules.dep", "a.ko.txt", "a.ko/b", "a.o"] {

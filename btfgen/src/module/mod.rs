@@ -37,7 +37,9 @@ pub enum ModuleError {
     #[error("it is no kernel module, but a linked file (ELF type {0}); modules are object files (type 1)")]
     Linked(u16),
     /// Module and base were made for machines of different byte orders.
-    #[error("it has another byte order than the base, so it is no module of that kernel; give its own with --base")]
+    #[error(
+        "it has another byte order than the base, so it is no module of that kernel; give its own with --base"
+    )]
     ByteOrder,
     /// Embedded BTF was asked for and there is none.
     #[error("it has no .BTF section; convert its DWARF instead (--from dwarf)")]
@@ -57,7 +59,9 @@ pub enum ModuleError {
     #[error("its base cannot be distilled: {0}")]
     Distil(btf::Error),
     /// The BTF made is not valid.
-    #[error("the BTF made from its DWARF is not valid (its debug information is damaged, or this is a bug): {0}")]
+    #[error(
+        "the BTF made from its DWARF is not valid (its debug information is damaged, or this is a bug): {0}"
+    )]
     Invalid(btf::Error),
 }
 
