@@ -1,10 +1,10 @@
 //! From kernel modules to split BTF: the embedded `.BTF` section, or DWARF converted, on top of the kernel's BTF.
 //!
-//! - [`base`] finds the kernel's BTF in a file;
-//! - [`find`](mod@find) finds modules in a folder, and says what the kernel calls them;
+//! - [`base()`] finds the kernel's BTF in a file;
+//! - [`find()`] finds modules in a folder, and says what the kernel calls them;
 //! - [`extract`] makes the split BTF of one module; [`btf::BaseIndex`], which it needs, is made once for all;
 //! - `embedded` decides whether a module's own BTF belongs to that kernel's;
-//! - [`each`] spreads modules over threads;
+//! - [`each()`] spreads modules over threads;
 //! - `container` writes the ELF file that holds split BTF and its distilled base.
 
 mod base;
@@ -15,6 +15,7 @@ mod find;
 
 pub use base::{BaseError, base};
 pub use each::each;
+pub use embedded::Foreign;
 pub use find::{find, name_of};
 
 use std::borrow::Cow;
@@ -64,8 +65,6 @@ pub enum ModuleError {
     )]
     Invalid(btf::Error),
 }
-
-pub use embedded::Foreign;
 
 /// The limit on the size of an embedded section, in bytes.
 const MAX_BTF: u64 = 64 << 20;
