@@ -8,6 +8,7 @@
 //! - [`package`] finds vmlinux in the package while it streams by, and keeps it in memory, compressed;
 //! - [`elf`] reads vmlinux by offset, wherever it is kept;
 //! - [`vmlinux`] takes the embedded `.BTF`, or converts DWARF;
+//! - [`module`] makes modules' split BTF on top of a kernel's;
 //! - [`sync`] does all of that for every kernel that an archive lacks.
 //!
 //! Nothing here serves HTTP, and nothing unpacks an archive to disk.
@@ -16,6 +17,7 @@ pub mod apt_sources;
 pub mod dwarf;
 pub mod elf;
 pub mod fetch;
+pub mod module;
 pub mod package;
 pub mod repo;
 pub mod sync;

@@ -18,6 +18,7 @@ struct Cli {
 enum Command {
     Package(cli::package::Args),
     Vmlinux(cli::vmlinux::Args),
+    Module(cli::module::Args),
     Kernels(cli::kernels::Args),
     Sync(cli::sync::Args),
     Completions(cli::completions::Args),
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Package(args) => cli::package::run(args),
         Command::Vmlinux(args) => cli::vmlinux::run(args),
+        Command::Module(args) => cli::module::run(args),
         Command::Kernels(args) => cli::kernels::run(args),
         Command::Sync(args) => cli::sync::run(args),
         Command::Completions(args) => cli::completions::run(args),

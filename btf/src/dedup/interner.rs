@@ -13,9 +13,9 @@ pub(super) struct Interner<'p> {
     words: Vec<u32>,
     table: HashTable<Known>,
     /// A record for each [`guess`], the last one met with it. Most records are found here, and their hashes are never needed.
-    recent: Vec<Known>,
+    recent: Recent<Known>,
     /// The same for records of three words, which are most: the words, and the reference.
-    recent_short: Vec<([u32; 3], GlobalRef)>,
+    recent_short: Recent<([u32; 3], GlobalRef)>,
     shapes: Vec<(Known, Option<GlobalRef>)>,
 }
 
@@ -39,12 +39,13 @@ impl Known {
     }
 }
 
-const RECENT_BITS: u32 = 16;
+/// There are as many places for recent records as there are records, within these bounds, as powers of two.
+const RECENT_BITS: std::ops::RangeInclusive<u32> = 8..=16;
 
 /// Where a record could be among the recent ones: a quick hash of its first words, which nearly always tell named types and
 /// references apart. Of other types the last words, such as the element type and length of an array, are as good.
 #[inline]
-fn guess(record: &[u32]) -> usize {
+fn guess(record: &[u32]) -> u64 {
     let [name, info, third, rest @ ..] = record else { return 0 };
     let mut name = *name;
     if name == 0 {
@@ -59,20 +60,47 @@ fn guess(record: &[u32]) -> usize {
 }
 
 #[inline]
-fn guess_short([name, info, third]: [u32; 3]) -> usize {
+fn guess_short([name, info, third]: [u32; 3]) -> u64 {
     let mix = (u64::from(name) << 32 | u64::from(third)) ^ u64::from(info) << 13;
-    (mix.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - RECENT_BITS)) as usize
+    mix.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
+
+/// What was met last with each guess.
+struct Recent<T> {
+    places: Vec<T>,
+    shift: u32,
+}
+
+impl<T: Copy> Recent<T> {
+    fn new(bits: u32, nothing: T) -> Recent<T> {
+        Recent { places: vec![nothing; 1 << bits], shift: 64 - bits }
+    }
+
+    #[inline]
+    fn at(&mut self, guess: u64) -> &mut T {
+        &mut self.places[(guess >> self.shift) as usize]
+    }
+
+    /// Grows with the number of records, and forgets.
+    fn grow(&mut self, records: usize, nothing: T) {
+        let bits = 64 - self.shift;
+        if records > self.places.len() && bits < *RECENT_BITS.end() {
+            *self = Recent::new((bits + 2).min(*RECENT_BITS.end()), nothing);
+        }
+    }
+}
+
+const NOTHING: Known = Known { start: 0, len: 0, tag: 0, global: GlobalRef::VOID };
+const NOTHING_SHORT: ([u32; 3], GlobalRef) = ([0; 3], GlobalRef::VOID);
 
 impl<'p> Interner<'p> {
     pub(super) fn new(pool: &'p Pool) -> Interner<'p> {
-        let nothing = Known { start: 0, len: 0, tag: 0, global: GlobalRef::VOID };
         Interner {
             pool,
             words: Vec::new(),
             table: HashTable::new(),
-            recent: vec![nothing; 1 << RECENT_BITS],
-            recent_short: vec![([0; 3], GlobalRef::VOID); 1 << RECENT_BITS],
+            recent: Recent::new(*RECENT_BITS.start(), NOTHING),
+            recent_short: Recent::new(*RECENT_BITS.start(), NOTHING_SHORT),
             shapes: Vec::new(),
         }
     }
@@ -80,30 +108,32 @@ impl<'p> Interner<'p> {
     /// The reference to this record (see [`Pool::intern`]). An empty one is void.
     #[inline]
     pub(super) fn intern(&mut self, record: &[u32]) -> GlobalRef {
-        let place = guess(record);
-        let known = self.recent[place];
+        let guess = guess(record);
+        let known = *self.recent.at(guess);
         if known.words(&self.words) == record {
             return known.global;
         }
-        self.intern_by_hash(record, place).global
+        let known = self.intern_by_hash(record);
+        *self.recent.at(guess) = known;
+        known.global
     }
 
     /// The reference to this record, like [`Self::intern`].
     #[inline]
     pub(super) fn intern_short(&mut self, record: [u32; 3]) -> GlobalRef {
-        let place = guess_short(record);
-        let (known, global) = self.recent_short[place];
+        let guess = guess_short(record);
+        let (known, global) = *self.recent_short.at(guess);
         if known == record {
             return global;
         }
-        let global = self.intern_by_hash(&record, place).global;
-        self.recent_short[place] = (record, global);
+        let global = self.intern_by_hash(&record).global;
+        *self.recent_short.at(guess) = (record, global);
         global
     }
 
     /// Makes a record that was interned a shape.
     pub(super) fn shape(&mut self, record: &[u32]) -> Shape {
-        let known = self.intern_by_hash(record, guess(record));
+        let known = self.intern_by_hash(record);
         let symbol = record.first().and_then(|&name| GlobalRef::symbol_of(name, Info(*record.get(1)?)));
         self.shapes.push((known, symbol));
         Shape(self.shapes.len() as u32 - 1)
@@ -122,21 +152,21 @@ impl<'p> Interner<'p> {
         self.shapes[shape.0 as usize].1
     }
 
-    fn intern_by_hash(&mut self, record: &[u32], place: usize) -> Known {
+    fn intern_by_hash(&mut self, record: &[u32]) -> Known {
         let tag = self.pool.hash(record);
-        let Interner { pool, words, table, recent, .. } = self;
+        let Interner { pool, words, table, recent, recent_short, .. } = self;
         let equal = |known: &Known| known.tag == tag && known.words(words) == record;
-        let known = match table.entry(spread(tag), equal, |known| spread(known.tag)) {
+        match table.entry(spread(tag), equal, |known| spread(known.tag)) {
             Entry::Occupied(found) => *found.get(),
             Entry::Vacant(slot) => {
                 let global = pool.intern(record, tag);
                 let known = Known { start: words.len() as u32, len: record.len() as u32, tag, global };
                 slot.insert(known);
                 words.extend_from_slice(record);
+                recent.grow(table.len(), NOTHING);
+                recent_short.grow(table.len(), NOTHING_SHORT);
                 known
             }
-        };
-        recent[place] = known;
-        known
+        }
     }
 }

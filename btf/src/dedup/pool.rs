@@ -218,6 +218,27 @@ impl Pool {
         if *self.is_full.get_mut() { Err(Error::PoolFull) } else { Ok(()) }
     }
 
+    /// Makes room for so many names and records, so that small pools need not grow step by step.
+    pub fn reserve(&mut self, names: usize, records: usize) {
+        /// What names have in bytes, and records in words, on average in kernels.
+        const NAME: usize = 16;
+        const RECORD: usize = 6;
+        for shard in &mut self.names {
+            let NameShard { bytes, ends, table } = shard.get_mut().unwrap_or_else(PoisonError::into_inner);
+            let more = names / SHARDS;
+            bytes.reserve(more * NAME);
+            ends.reserve(more);
+            table.reserve(more, |&(_, tag)| spread(tag));
+        }
+        for shard in &mut self.records {
+            let RecordShard { words, ends, table } = shard.get_mut().unwrap_or_else(PoisonError::into_inner);
+            let more = records / SHARDS;
+            words.reserve(more * RECORD);
+            ends.reserve(more);
+            table.reserve(more, |&(_, tag)| spread(tag));
+        }
+    }
+
     /// The name of these bytes, which end at the first zero byte if they hold one. In a pool that is full it is the empty one.
     pub fn name(&self, bytes: &[u8]) -> Name {
         let bytes = bytes.split(|&byte| byte == 0).next().unwrap_or_default();

@@ -5,10 +5,11 @@
 //! types of its shape, and a pair is struck out when what it refers to is not (or no longer) a pair. A pair is struck out once, so the work is at
 //! most the module's references times the square of [`MAX_CANDIDATES`](super::index::MAX_CANDIDATES).
 //!
-//! A declaration of the module (FWD, enum without enumerators) may stand where the base has a definition of its name, never the other way
-//! round: the base cannot be changed, and the module's definition would be lost. A declaration by itself becomes the base's only
+//! A declaration (FWD, enum without enumerators) may stand where the other side has a definition of its name. What the module defines and the base
+//! only declares stays in the module, for the base cannot be changed; but what refers to it is not another type for that, as it is not in C: else
+//! a module that knows one struct more than its kernel would have a `task_struct` of its own. A declaration by itself becomes the base's only
 //! definition, if neither base nor module have another one, else the same declaration of the base. A struct that fits several of the base's, because it
-//! only declares what tells them apart, is none of them unless one fits when declarations mean just that.
+//! only declares what tells them apart, is none of them unless one fits when declarations mean just that, and definitions just themselves.
 
 use super::index::BaseIndex;
 use super::shape::{Graph, NONE, Shaped, Users};
@@ -22,10 +23,15 @@ pub(super) fn relate(index: &BaseIndex<'_>, graph: &Graph, shaped: &Shaped) -> V
     let mut found = vec![0; graph.len() as usize];
     let declared = declarations(&pairs, shaped, &mut found);
     let mut strictly = None;
-    if (1..graph.len()).any(|id| pairs.left(id).nth(1).is_some()) {
+    if (1..graph.len()).any(|id| pairs.fitting(id).nth(1).is_some()) {
         let mut pairs = pairs.clone();
         for &id in &declared {
             pairs.keep_only(id, found[id as usize]);
+        }
+        for id in 1..graph.len() {
+            if !graph.declares(id) && pairs.fitting(id).next().is_some() {
+                pairs.keep(id, |base| !index.declares(base));
+            }
         }
         pairs.strike();
         strictly = Some(pairs);
@@ -50,7 +56,7 @@ fn declarations(pairs: &Pairs<'_, '_>, shaped: &Shaped, found: &mut [u32]) -> Ve
         let defines = |&id: &u32| {
             shaped.seen[id as usize] != shaped.own[id as usize]
                 && !graph.declares(id)
-                && pairs.left(id).next().is_none()
+                && pairs.fitting(id).next().is_none()
         };
         own.extend((1..graph.len()).filter(defines).map(|id| shaped.seen[id as usize]));
         own.sort_unstable();
@@ -80,7 +86,7 @@ fn rest(pairs: &Pairs<'_, '_>, graph: &Graph, found: &mut [u32]) {
         pending.push(first);
         while let Some(&id) = pending.last() {
             // What has no candidate need not be looked into, so cycles without a struct are never entered.
-            if settled(id) || pairs.left(id).next().is_none() {
+            if settled(id) || pairs.fitting(id).next().is_none() {
                 pending.pop();
                 continue;
             }
@@ -93,7 +99,7 @@ fn rest(pairs: &Pairs<'_, '_>, graph: &Graph, found: &mut [u32]) {
                 let targets = graph.edges(id).iter().map(|&to| found[to as usize]);
                 targets.eq(pairs.index.edges(base).iter().copied())
             };
-            found[id as usize] = pairs.left(id).find(fits).unwrap_or(0);
+            found[id as usize] = pairs.fitting(id).find(fits).unwrap_or(0);
         }
     }
 }
@@ -118,9 +124,16 @@ impl<'m, 'a> Pairs<'m, 'a> {
         let mut base = Vec::new();
         ends.push(0);
         for id in 1..graph.len() {
-            let shape = if graph.declares(id) { shaped.seen[id as usize] } else { shaped.own[id as usize] };
-            debug_assert!(shape == NONE || shape != 0);
-            base.extend_from_slice(index.candidates(shape));
+            let (own, seen) = (shaped.own[id as usize], shaped.seen[id as usize]);
+            debug_assert!(own == NONE || own != 0);
+            if graph.declares(id) {
+                base.extend_from_slice(index.candidates(seen));
+            } else {
+                base.extend_from_slice(index.candidates(own));
+                if seen != own {
+                    base.extend(index.candidates(seen).iter().filter(|&&base| index.declares(base)));
+                }
+            }
             ends.push(base.len() as u32);
         }
         let struck = vec![false; base.len()];
@@ -132,16 +145,22 @@ impl<'m, 'a> Pairs<'m, 'a> {
         start as usize..self.ends[id as usize] as usize
     }
 
-    /// The base's types that this one may still be.
+    /// The base's types that this one may become: what it defines never becomes a declaration.
+    fn fitting(&self, id: u32) -> impl Iterator<Item = u32> {
+        let declares = self.graph.declares(id);
+        self.left(id).filter(move |&base| declares || !self.index.declares(base))
+    }
+
+    /// The base's types that may still stand where this one does.
     fn left(&self, id: u32) -> impl Iterator<Item = u32> {
         self.range(id).filter(|&pair| !self.struck[pair]).map(|pair| self.base[pair])
     }
 
     /// The base's type that this one is, if only one is left.
     fn only(&self, id: u32) -> Option<u32> {
-        let mut left = self.left(id);
-        let first = left.next();
-        first.filter(|_| left.next().is_none())
+        let mut fitting = self.fitting(id);
+        let first = fitting.next();
+        first.filter(|_| fitting.next().is_none())
     }
 
     fn related(&self, id: u32, base: u32) -> bool {
@@ -167,8 +186,13 @@ impl<'m, 'a> Pairs<'m, 'a> {
 
     /// Strikes out a type's pairs but for the one with this type of the base.
     fn keep_only(&mut self, id: u32, base: u32) {
+        self.keep(id, |other| other == base);
+    }
+
+    /// Strikes out a type's pairs but for those with such types of the base.
+    fn keep(&mut self, id: u32, wanted: impl Fn(u32) -> bool) {
         for pair in self.range(id) {
-            if self.base[pair] != base && !std::mem::replace(&mut self.struck[pair], true) {
+            if !wanted(self.base[pair]) && !std::mem::replace(&mut self.struck[pair], true) {
                 self.news.push((id, pair as u32));
             }
         }

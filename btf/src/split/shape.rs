@@ -188,7 +188,8 @@ pub(super) fn shape(graph: &Graph, mut number: impl FnMut(&[u32]) -> u32) -> Sha
 pub(super) struct Shapes {
     words: Vec<u32>,
     ends: Vec<u32>,
-    table: HashTable<u32>,
+    /// Each with bits of its hash, since its words are far from here.
+    table: HashTable<(u32, u32)>,
     /// Seeded at random: hostile types cannot be chosen to collide. Nothing depends on the order of the table.
     hasher: RandomState,
 }
@@ -205,13 +206,15 @@ impl Shapes {
 
     pub(super) fn add(&mut self, shape: &[u32]) -> u32 {
         let Shapes { words, ends, table, hasher } = self;
-        let at = |&number: &u32| between(words, ends, number);
-        let equal = |number: &u32| at(number) == shape;
-        match table.entry(hash(hasher, shape), equal, |number| hash(hasher, at(number))) {
-            Entry::Occupied(found) => *found.get(),
+        let at = |number: u32| between(words, ends, number);
+        let hash_of_shape = hash(hasher, shape);
+        let tag = hash_of_shape as u32;
+        let equal = |&(number, other): &(u32, u32)| other == tag && at(number) == shape;
+        match table.entry(hash_of_shape, equal, |&(number, _)| hash(hasher, at(number))) {
+            Entry::Occupied(found) => found.get().0,
             Entry::Vacant(slot) => {
                 let number = ends.len() as u32 + 1;
-                slot.insert(number);
+                slot.insert((number, tag));
                 words.extend_from_slice(shape);
                 ends.push(words.len() as u32);
                 number
@@ -221,8 +224,10 @@ impl Shapes {
 
     /// The number of a shape; [`NONE`] if the base has no such.
     pub(super) fn find(&self, shape: &[u32]) -> u32 {
-        let found = self.table.find(hash(&self.hasher, shape), |&number| self.get(number) == shape);
-        found.copied().unwrap_or(NONE)
+        let hash = hash(&self.hasher, shape);
+        let tag = hash as u32;
+        let found = self.table.find(hash, |&(number, other)| other == tag && self.get(number) == shape);
+        found.map_or(NONE, |&(number, _)| number)
     }
 }
 

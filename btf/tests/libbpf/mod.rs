@@ -40,6 +40,15 @@ impl<'base> Libbpf<'base> {
         Libbpf::from(btf, "reading split BTF")
     }
 
+    /// The BTF in a file, raw or ELF; with a section `.BTF.base` it is put onto the base given.
+    #[allow(dead_code)] // not by every test
+    pub(crate) fn parse(path: &std::path::Path, base: &'base Libbpf<'_>) -> Libbpf<'base> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let name = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
+        // SAFETY: libbpf reads the file to its end and keeps the base, which is borrowed for as long.
+        Libbpf::from(unsafe { sys::btf__parse_split(name.as_ptr(), base.btf.as_ptr()) }, "reading a file")
+    }
+
     /// The blob.
     #[allow(dead_code)] // not by every test
     pub(crate) fn bytes(&self) -> Vec<u8> {

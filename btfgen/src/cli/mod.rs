@@ -3,6 +3,8 @@
 
 pub(crate) mod completions;
 pub(crate) mod kernels;
+pub(crate) mod module;
+mod modules;
 mod output;
 pub(crate) mod package;
 mod repository;

@@ -359,6 +359,9 @@ impl<const BIG: bool> Input<'_, BIG> {
         let strings = &self.sections.strings;
         let names = || Names::new(strings.str.len(), strings.supplementary.map(<[u8]>::len));
         let mut pool = Pool::new();
+        // What modules need, roughly; a kernel's pool grows from there.
+        let (strings, records) = (strings.str.len() / 64, self.sections.info.len() / 256);
+        pool.reserve(strings.min(1 << 15), records.min(1 << 14));
         let mut symbols = KernelSymbols::read(self.image, &pool)?;
         if self.sections.supplementary.is_some() {
             let known = names();
@@ -430,6 +433,10 @@ impl<const BIG: bool> Input<'_, BIG> {
         units: &mut Units,
         which: &[usize],
     ) {
+        // Most modules need none, and a reader has tables of its own.
+        if which.is_empty() {
+            return;
+        }
         let mut reader = self.reader(pool, names);
         for &index in which {
             let (_, types, declarations) = self.alone(symbols, &mut reader, index, true);

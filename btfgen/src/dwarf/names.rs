@@ -117,7 +117,7 @@ impl Names {
         let room = str_len / USUAL_LEN;
         Names {
             by_offset: ByKey::new(room),
-            short: ByKey::new(SHORT),
+            short: ByKey::new(room.min(SHORT)),
             functions: ByKey::new(room / 2),
             supplementary: supplementary_str_len.map(|len| Box::new(Names::new(len, None))),
         }

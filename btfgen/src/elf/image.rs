@@ -243,15 +243,25 @@ impl<'d> Image<'d> {
         Ok(bytes)
     }
 
+    /// Whether there is a debug section of this name, without the leading `.debug_`, that has bytes.
+    pub fn has_debug_section(&self, name: &str) -> bool {
+        self.debug_sections(name).next().is_some()
+    }
+
+    /// Indices of the sections that [`Image::debug_section`] means.
+    fn debug_sections(&self, name: &str) -> impl Iterator<Item = usize> + use<> {
+        let names = [format!(".debug_{name}"), format!(".zdebug_{name}")];
+        let found = |section: &Section| {
+            names.contains(&section.name) && section.kind != SHT_NOBITS && section.size != 0
+        };
+        let all: Vec<usize> = (0..self.sections.len()).filter(|&at| found(&self.sections[at])).collect();
+        all.into_iter()
+    }
+
     /// The bytes of a debug section by its name without the leading `.debug_`: `info`, `str`, …; decompressed, and relocated in
     /// object files. `None` if there is none.
     pub fn debug_section(&self, name: &str, limit: u64) -> Result<Option<Cow<'d, [u8]>>, ElfError> {
-        let names = [format!(".debug_{name}"), format!(".zdebug_{name}")];
-        let found = |&index: &usize| {
-            let section = &self.sections[index];
-            names.contains(&section.name) && section.kind != SHT_NOBITS && section.size != 0
-        };
-        let mut all = (0..self.sections.len()).filter(found);
+        let mut all = self.debug_sections(name);
         let Some(first) = all.next() else { return Ok(None) };
         if !self.is_relocatable() {
             return self.data_of(&self.sections[first], limit).map(Some);
@@ -270,11 +280,6 @@ impl<'d> Image<'d> {
             bytes.to_mut().extend_from_slice(&more);
         }
         Ok(Some(bytes))
-    }
-
-    /// The whole file in memory; of object files only, which are small.
-    pub(super) fn whole_file(&self) -> Result<Cow<'d, [u8]>, ElfError> {
-        read(self.data, "the object file", 0, self.data.len())
     }
 
     /// The GNU build-id, from the note sections.
