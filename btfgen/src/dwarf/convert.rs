@@ -356,12 +356,11 @@ const ARTIFICIAL_INDEX: &[u8] = b"__ARRAY_SIZE_TYPE__";
 impl<const BIG: bool> Input<'_, BIG> {
     /// Converts all units, each by itself where that is possible.
     fn all(&self, threads: usize) -> Result<Converted, ElfError> {
-        let strings = &self.sections.strings;
-        let names = || Names::new(strings.str.len(), strings.supplementary.map(<[u8]>::len));
+        let info_len = self.sections.info.len();
+        let names = || Names::new(info_len, self.sections.supplementary.is_some());
         let mut pool = Pool::new();
         // What modules need, roughly; a kernel's pool grows from there.
-        let (strings, records) = (strings.str.len() / 64, self.sections.info.len() / 256);
-        pool.reserve(strings.min(1 << 15), records.min(1 << 14));
+        pool.reserve((info_len / 256).min(1 << 15), (info_len / 256).min(1 << 14));
         let mut symbols = KernelSymbols::read(self.image, &pool)?;
         if self.sections.supplementary.is_some() {
             let known = names();

@@ -1,6 +1,7 @@
 //! DWARF's strings as names of the pool, remembered so that each is looked up seldom.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use btf::dedup::{Name, Pool};
@@ -76,6 +77,9 @@ fn is_allowed(at: usize, byte: u8) -> bool {
 /// also bounds what is read and kept: strings may end in each other, so that a small section could hold very many very long ones.
 const MAX_LEN: usize = 511;
 
+/// Bytes of `.debug_info` for each name that is new. In kernels there are more.
+const USUAL_LEN: usize = 512;
+
 /// The names of strings met before. Header files make the same strings come up in every unit; each is looked up in the pool once.
 pub(crate) struct Names {
     by_offset: ByKey,
@@ -112,14 +116,14 @@ impl Text {
 }
 
 impl Names {
-    /// No names, of a file with a `.debug_str` of this length in bytes, and of its supplementary file.
-    pub(crate) fn new(str_len: usize, supplementary_str_len: Option<usize>) -> Names {
-        let room = str_len / USUAL_LEN;
+    /// No names, of a file with a `.debug_info` of this length in bytes.
+    pub(crate) fn new(info_len: usize, has_supplementary: bool) -> Names {
+        let room = info_len / USUAL_LEN;
         Names {
             by_offset: ByKey::new(room),
-            short: ByKey::new(room.min(SHORT)),
-            functions: ByKey::new(room / 2),
-            supplementary: supplementary_str_len.map(|len| Box::new(Names::new(len, None))),
+            short: ByKey::new(room / 4),
+            functions: ByKey::new(room / 4),
+            supplementary: has_supplementary.then(|| Box::new(Names::new(info_len, false))),
         }
     }
 
@@ -207,59 +211,48 @@ impl From<Name> for Found {
 }
 
 /// A hash table made for this: what is asked for is nearly always there, an entry is in one cache line with those after it, and all threads
-/// read and fill it without waiting. It does not grow; what finds no room is looked up each time.
+/// read and fill it without waiting. When a level of it is full, a larger one comes after it; what was met first stays in the smallest,
+/// which the processor's cache holds.
 struct ByKey {
+    levels: [OnceLock<Level>; LEVELS],
+    /// For how many keys the first level has room.
+    room: usize,
+    /// Odd, and another in each table: nobody can make a file whose offsets all want the same place.
+    factor: u32,
+}
+
+/// One of the tables.
+struct Level {
     /// A key and its name, or [`NOTHING`].
     entries: Box<[AtomicU64]>,
     /// How many more entries there may be.
     room: AtomicUsize,
     shift: u32,
-    /// Odd, and another in each table: nobody can make a file whose offsets all want the same place.
-    factor: u32,
 }
 
 /// No string starts here: not a valid offset in a section of less than 4 GiB, nor a packed string without a zero byte.
 const NO_KEY: u32 = u32::MAX;
 const NOTHING: u64 = (NO_KEY as u64) << 32;
-/// Bytes of `.debug_str` for each string. Kernels have some thirty, but for what tools other than compilers put there.
-const USUAL_LEN: usize = 24;
-/// More strings of up to three bytes than a kernel has.
-const SHORT: usize = 1 << 12;
-/// The least and the most strings that a table has room for. The latter takes 64 MiB.
+/// How many levels there may be, and how many times larger each is. What finds no room in the last is looked up each time.
+const LEVELS: usize = 3;
+const GROWTH: usize = 8;
+/// Bounds for the first level's room.
 const LEAST: usize = 1 << 8;
-const MOST: usize = 1 << 22;
+const MOST: usize = 1 << 17;
 
 impl ByKey {
-    /// A table with room for at least so many keys, or for as many as there may be.
+    /// A table with room for at least so many keys at first.
     fn new(room: usize) -> ByKey {
-        let room = room.clamp(LEAST, MOST).next_power_of_two();
-        // Half of the places stay empty, so that searches are short and end.
-        let entries: Box<[AtomicU64]> = (0..room * 2).map(|_| AtomicU64::new(NOTHING)).collect();
         let factor = RandomState::new().hash_one(0) as u32 | 1;
-        let shift = 32 - entries.len().trailing_zeros();
-        ByKey { entries, room: AtomicUsize::new(room), shift, factor }
-    }
-
-    /// The places in which a key may be, from its own on.
-    #[inline]
-    fn places(&self, key: u32) -> impl Iterator<Item = &AtomicU64> {
-        let first = (key.wrapping_mul(self.factor) >> self.shift) as usize;
-        let mask = self.entries.len() - 1;
-        (first..).map(move |place| &self.entries[place & mask])
+        let table = ByKey { levels: Default::default(), room: room.clamp(LEAST, MOST), factor };
+        table.levels[0].get_or_init(|| Level::new(table.room));
+        table
     }
 
     #[inline]
     fn get(&self, key: u32) -> Option<Name> {
-        for place in self.places(key) {
-            let entry = place.load(Ordering::Relaxed);
-            if (entry >> 32) as u32 == key {
-                return Some(Name::from_word(entry as u32));
-            }
-            if entry == NOTHING {
-                return None;
-            }
-        }
-        None
+        let hash = key.wrapping_mul(self.factor);
+        self.levels.iter().map_while(OnceLock::get).find_map(|level| level.get(key, hash))
     }
 
     /// Keeps a name, unless it is one that must be counted each time because BTF does not allow it.
@@ -272,12 +265,56 @@ impl ByKey {
     }
 
     fn keep(&self, key: u32, name: Name) {
+        let hash = key.wrapping_mul(self.factor);
+        let mut room = self.room;
+        for level in &self.levels {
+            if level.get_or_init(|| Level::new(room)).keep(key, hash, name) {
+                break;
+            }
+            room *= GROWTH;
+        }
+    }
+}
+
+impl Level {
+    fn new(room: usize) -> Level {
+        let room = room.next_power_of_two();
+        // Half of the places stay empty, so that searches are short and end.
+        let entries: Box<[AtomicU64]> = (0..room * 2).map(|_| AtomicU64::new(NOTHING)).collect();
+        let shift = 32 - entries.len().trailing_zeros();
+        Level { entries, room: AtomicUsize::new(room), shift }
+    }
+
+    /// The places in which a key may be, from its own on.
+    #[inline]
+    fn places(&self, hash: u32) -> impl Iterator<Item = &AtomicU64> {
+        let first = (hash >> self.shift) as usize;
+        let mask = self.entries.len() - 1;
+        (first..).map(move |place| &self.entries[place & mask])
+    }
+
+    #[inline]
+    fn get(&self, key: u32, hash: u32) -> Option<Name> {
+        for place in self.places(hash) {
+            let entry = place.load(Ordering::Relaxed);
+            if (entry >> 32) as u32 == key {
+                return Some(Name::from_word(entry as u32));
+            }
+            if entry == NOTHING {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Keeps a name if there is room.
+    fn keep(&self, key: u32, hash: u32, name: Name) -> bool {
         let taken = |room: usize| room.checked_sub(1);
         if self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_err() {
-            return;
+            return false;
         }
         let entry = u64::from(key) << 32 | u64::from(name.word());
-        for place in self.places(key) {
+        for place in self.places(hash) {
             match place.compare_exchange(NOTHING, entry, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => break,
                 // Another thread was quicker; the pool gave it the same name.
@@ -285,6 +322,7 @@ impl ByKey {
                 Err(_) => {}
             }
         }
+        true
     }
 }
 
@@ -302,22 +340,24 @@ fn string_at(section: &[u8], offset: u64) -> Option<&[u8]> {
 mod tests {
     use super::*;
 
-    /// Check that every key keeps its name, that there is room for as many as was said and no more, and that threads agree.
+    /// Check that every key keeps its name through all levels, that what finds no room is none the worse, and that threads agree.
     #[test]
     fn many_keys() {
-        let names = ByKey::new(5000);
+        let names = ByKey::new(1);
         let pool = Pool::new();
         let name = |key: u32| Found::from(pool.name(key.to_string().as_bytes()));
         let keys = |count: u32| (0..count).map(|key| key.wrapping_mul(0x0100_0193) >> 3);
+        let kept = (LEAST * GROWTH * 2) as u32;
         std::thread::scope(|scope| {
             for _ in 0..2 {
-                scope.spawn(|| keys(4000).for_each(|key| assert_eq!(names.add(key, name(key)), name(key))));
+                scope.spawn(|| keys(kept).for_each(|key| assert_eq!(names.add(key, name(key)), name(key))));
             }
         });
-        assert!(keys(4000).all(|key| names.get(key) == Some(name(key).name)));
+        assert!(keys(kept).all(|key| names.get(key) == Some(name(key).name)));
         keys(100_000).for_each(|key| assert_eq!(names.add(key, name(key)), name(key)));
-        assert!(keys(4000).all(|key| names.get(key) == Some(name(key).name)));
+        assert!(keys(kept).all(|key| names.get(key) == Some(name(key).name)));
         assert!(keys(100_000).all(|key| names.get(key).is_none_or(|found| found == name(key).name)));
+        assert!(keys(100_000).any(|key| names.get(key).is_none()), "there is an end to the room");
         assert!(names.get(NO_KEY - 1).is_none());
     }
 
