@@ -272,9 +272,9 @@ impl<'d> Image<'d> {
         Ok(Some(bytes))
     }
 
-    /// The whole file in memory; of object files only, which are small.
-    pub(super) fn whole_file(&self) -> Result<Cow<'d, [u8]>, ElfError> {
-        read(self.data, "the object file", 0, self.data.len())
+    /// Length of the file in bytes.
+    pub(super) fn file_len(&self) -> u64 {
+        self.data.len()
     }
 
     /// The GNU build-id, from the note sections.
