@@ -54,7 +54,7 @@ fn compressed_sections() {
     let dir = TempDir::new().unwrap();
     for target in [X86_64, S390X] {
         let object = objects(dir.path(), &target, "-gdwarf-5", &["types.c"]).remove(0);
-        let linked = link_with(target.linker, &[], &[object.clone()], &dir.path().join("linked"));
+        let linked = link_with(target.linker, &[], std::slice::from_ref(&object), &dir.path().join("linked"));
         let objcopy = target.linker.replace("ld", "objcopy");
         for file in [object, linked] {
             let plain = convert(&file).btf;
@@ -83,7 +83,12 @@ fn object_files() {
             let flags: &[&str] = if target.flags == ["-m32"] { &["-melf_i386"] } else { &[] };
             let objects = objects(dir.path(), target, dwarf, &SOURCES);
             for object in objects {
-                let linked = link_with(target.linker, flags, &[object.clone()], &dir.path().join("linked"));
+                let linked = link_with(
+                    target.linker,
+                    flags,
+                    std::slice::from_ref(&object),
+                    &dir.path().join("linked"),
+                );
                 assert_same(&convert(&object).btf, &convert(&linked).btf, &what);
             }
         }

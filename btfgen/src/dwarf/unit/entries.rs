@@ -419,7 +419,7 @@ impl Reader<'_> {
     /// Finishes what is open, if anything is.
     pub(super) fn close(&mut self) {
         if let Some(&Frame::Expected { template, next, .. }) = self.frames.last()
-            && !(next as usize == self.templates.sayings(template).len())
+            && next as usize != self.templates.sayings(template).len()
         {
             self.unexpected();
         }
