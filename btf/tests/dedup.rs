@@ -89,6 +89,28 @@ fn kernel_three_times() {
     assert_same(&deduplicated(&blob(&builder)), &once);
 }
 
+/// Check that thousands of structs which might be one, as far as their declarations tell, all stay where they differ, and those that do not
+/// become one all the same.
+#[test]
+fn many_half_declared() {
+    const COUNT: u32 = 4000;
+    let mut builder = Builder::new();
+    let number = int(&mut builder);
+    // Two definitions, so that a declaration stays one.
+    strukt(&mut builder, "declared", 4, &[("x", number, 0)]);
+    strukt(&mut builder, "declared", 8, &[("x", number, 4)]);
+    for n in 0..COUNT {
+        let size = 4 + n / 2 * 4;
+        let differs = strukt(&mut builder, "differs", size, &[("x", number, 0)]);
+        let declared = builder.fwd(b"declared", false);
+        let [differs, declared] = [differs, declared].map(|to| builder.reference(Kind::Ptr, b"", to));
+        strukt(&mut builder, "user", 16, &[("declared", declared, 0), ("differs", differs, 8)]);
+    }
+    let once = deduplicated(&blob(&builder));
+    assert_eq!(count(&once, Kind::Struct, "differs"), COUNT as usize / 2);
+    assert_eq!(count(&once, Kind::Struct, "user"), COUNT as usize / 2);
+}
+
 /// Check that a forward declaration becomes the definition of its name, also where it stood in the way of equality.
 #[test]
 fn forward_declaration_resolved() {

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use btf::{Btf, Kind, Type};
 use btfgen::vmlinux::{self, From};
-use compiled::{convert, link, object, run};
+use compiled::{convert, link, object, random, run};
 use tempfile::TempDir;
 
 const X86_64: &str = "--target=x86_64-linux-gnu";
@@ -153,13 +153,7 @@ fn damaged_tags() {
         object(dir.path(), "clang", &["--target=s390x-linux-gnu", "-g", "-O1"], "kfuncs.c"),
         object(dir.path(), "gcc", &["-m64", "-g", "-O2"], "functions_a.c"),
     ];
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = |below: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random as usize % below
-    };
+    let mut next = random(0x9e37_79b9_7f4a_7c15);
     for object in objects {
         let bytes = std::fs::read(&object).unwrap();
         for _ in 0..1500 {

@@ -8,7 +8,7 @@ use btf::dedup::Pool;
 use super::convert::{Input, Outcome, Units};
 use super::kernel_symbols::KernelSymbols;
 use super::names::Names;
-use super::unit::UnitPlace;
+use super::sections::UnitPlace;
 
 impl<const BIG: bool> Input<'_, BIG> {
     /// Converts all units as one, so that they may refer to each other's types.

@@ -31,6 +31,7 @@ mod names;
 mod packed;
 mod plan;
 mod references;
+mod sections;
 mod signatures;
 mod supplementary;
 mod tables;

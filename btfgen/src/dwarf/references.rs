@@ -6,7 +6,7 @@ use gimli::DwForm;
 use super::cursor::Cursor;
 use super::form::Value;
 use super::locations::{AddressBase, first_address};
-use super::unit::{Sections, UnitPlace};
+use super::sections::{Sections, UnitPlace};
 use super::unit_error::UnitError;
 
 /// Finds the local id of a DIE.

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use gimli::Encoding;
 
 use super::plan::Plans;
-use super::unit::UnitPlace;
+use super::sections::UnitPlace;
 use super::unit_error::UnitError;
 
 /// The tables of `.debug_abbrev`.

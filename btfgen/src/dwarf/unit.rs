@@ -7,79 +7,25 @@
 use btf::Kind;
 use btf::dedup::{LocalId, Name, Pool, Unit, UnitTypes, head};
 use btf::kind::{INT_SIGNED, Info};
-use gimli::Encoding;
 
 use super::calling::Convention;
-use super::convert::FastMap;
 use super::cursor::Cursor;
 use super::form::{self, Value};
 use super::functions::{Code, Functions, Surroundings};
 use super::language::is_c;
 use super::layout::Number;
-use super::locations::ListSections;
 use super::members::{Bits, Members, size_of};
 use super::mend::{is_signed, needs_type, strip};
 use super::names::{Found, Names, StringSections, Text};
 use super::plan::{Attr, Plans, Role, Step};
 use super::references::{Finder, UnitContext};
+use super::sections::{Sections, UnitPlace};
 use super::tags::{Carrier, Tags};
 use super::templates::{Head, Lesson, Templates};
 use super::unit_error::UnitError;
 use super::variables::{self, Variable};
 
 mod entries;
-
-/// Where a unit lies and how it is encoded.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct UnitPlace {
-    /// The section that it is in.
-    pub(crate) section: &'static str,
-    /// Whether that is one of the supplementary file.
-    pub(crate) supplementary: bool,
-    /// Offset of its header in that section.
-    pub(crate) offset: usize,
-    /// Offset of its header in what is converted, in which `.debug_types` follows `.debug_info`, and the supplementary file's `.debug_info`
-    /// both; so are the other offsets.
-    pub(crate) start: usize,
-    /// Offset of its first DIE.
-    pub(crate) entries: usize,
-    /// Offset of its end.
-    pub(crate) end: usize,
-    /// Offset of its abbreviation table in `.debug_abbrev`, which the supplementary file's follows.
-    pub(crate) abbrev: usize,
-    pub(crate) encoding: Encoding,
-}
-
-/// The sections that a unit's DIEs refer to.
-#[derive(Clone, Copy)]
-pub(crate) struct Sections<'a> {
-    /// `.debug_info`, `.debug_types` after it, and then the supplementary file's `.debug_info`.
-    pub(crate) info: &'a [u8],
-    /// Where in `info` the `.debug_info` of the unit's own file starts and ends.
-    pub(crate) own_info: (usize, usize),
-    /// The supplementary file's sections.
-    pub(crate) supplementary: Option<&'a Sections<'a>>,
-    /// `.debug_addr`.
-    pub(crate) addr: &'a [u8],
-    pub(crate) strings: StringSections<'a>,
-    pub(crate) lists: ListSections<'a>,
-    /// Where the types of type units are, by signature, as offsets in `info`.
-    pub(crate) signatures: &'a FastMap<u64, u64>,
-}
-
-impl<'a> Sections<'a> {
-    /// The sections of the file that a unit is in.
-    #[inline]
-    pub(crate) fn of(&'a self, place: &UnitPlace) -> &'a Sections<'a> {
-        self.supplementary.filter(|_| place.supplementary).unwrap_or(self)
-    }
-
-    /// The place in `info` of a DIE, by offset in the file's `.debug_info`.
-    pub(crate) fn die(&self, offset: u64) -> Option<u64> {
-        let (start, end) = self.own_info;
-        (start as u64).checked_add(offset).filter(|&place| place < end as u64)
-    }
-}
 
 /// What a unit held besides types.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -522,8 +468,15 @@ impl<'p> Reader<'p> {
     ) {
         let int = self.index_type();
         let finder = Finder { slots: &self.slots, offsets: &self.offsets, aliases: &self.aliases };
+        let void = self.unit.replace_targets(|offset| finder.find(offset));
+        let indices = self.arrays.iter().map(|&array| (array, 4, int));
+        for (id, word, target) in self.late.drain(..).chain(indices) {
+            if let Some(word) = self.unit.record_mut(id).get_mut(word) {
+                *word = target.0;
+            }
+        }
         let mut incomplete = Vec::new();
-        if self.unit.replace_targets(|offset| finder.find(offset)) {
+        if void {
             for id in (1..=self.unit.len() as u32).map(LocalId) {
                 self.unit.write_out(id);
                 if needs_type(self.unit.record(id)) {
@@ -534,12 +487,6 @@ impl<'p> Reader<'p> {
         self.degraded += incomplete.len() as u32;
         for id in incomplete {
             strip(&mut self.unit, id, int);
-        }
-        let indices = self.arrays.iter().map(|&array| (array, 4, int));
-        for (id, word, target) in self.late.drain(..).chain(indices) {
-            if let Some(word) = self.unit.record_mut(id).get_mut(word) {
-                *word = target.0;
-            }
         }
         for (id, ty) in self.wide_enums.drain(..) {
             if is_signed(&self.unit, finder.find(ty))

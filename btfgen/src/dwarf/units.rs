@@ -4,7 +4,7 @@ use btf::Endian;
 use gimli::{EndianSlice, RunTimeEndian, UnitHeader, UnitType};
 
 use super::convert::{DwarfError, FastMap};
-use super::unit::UnitPlace;
+use super::sections::UnitPlace;
 
 /// The units of a file.
 pub(super) struct UnitList {

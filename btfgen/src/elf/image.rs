@@ -282,6 +282,11 @@ impl<'d> Image<'d> {
         Ok(Some(bytes))
     }
 
+    /// Length of the file in bytes.
+    pub(super) fn file_len(&self) -> u64 {
+        self.data.len()
+    }
+
     /// The GNU build-id, from the note sections.
     pub fn build_id(&self) -> Option<BuildId> {
         /// A note section of a kernel has some hundred bytes.

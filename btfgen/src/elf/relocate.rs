@@ -1,151 +1,252 @@
-//! Relocations of debug sections in object files (`ET_REL`), such as kernel modules (System V ABI, chapter 4, and each machine's supplement).
+//! Relocations of debug sections in object files (`ET_REL`), such as kernel modules.
 //!
-//! A linked vmlinux has relocation sections too when it was linked with `--emit-relocs`, but there the results are in place already; applying
-//! them again would damage it. Modules have as many bytes of relocations as of debug information, so they are applied in one pass over a
-//! copy of the section. Sections that hold none, because a linker or `eu-strip --reloc-debug-sections` resolved them, stay as they are.
+//! What refers to another section there (strings, DIEs, lists, addresses) is still to be added up: the symbol's value, and an addend from the
+//! relocation (`SHT_RELA`) or from the place itself (`SHT_REL`). Distributions strip modules' debug files in ways that leave some
+//! places done and without a relocation (`eu-strip --reloc-debug-sections`); those are right as they are. A linked vmlinux may have
+//! relocation sections too (`--emit-relocs`), but there all results are in place, and adding them up again would damage them.
+//!
+//! Debug sections refer to others by the machine's plain words of 4 and 8 bytes only. Others of its relocations are parts of location
+//! expressions, such as offsets of thread-local variables, which types do not need. On RISC-V also differences between labels are left to
+//! the linker, as pairs of relocations: lengths of code, and addresses in lists.
 
 use std::borrow::Cow;
 
 use btf::Endian;
-use object::elf;
 
-use super::image::{Class, ElfError, Image};
+use super::image::{Class, ElfError, Fields, Image, Section};
 
-/// The limit on the size of a table of relocations or symbols, in bytes.
-const MAX_TABLE: u64 = 1 << 30;
-const SHT_SYMTAB: u32 = elf::SHT_SYMTAB.0;
-const SHT_RELA: u32 = elf::SHT_RELA.0;
-const SHT_REL: u32 = elf::SHT_REL.0;
+const SHT_SYMTAB: u32 = 2;
+const SHT_RELA: u32 = 4;
+const SHT_REL: u32 = 9;
+
+const EM_MIPS: u16 = 8;
+const EM_RISCV: u16 = 243;
+
+/// What the debug sections of a machine's object files need. The numbers are in each machine's ELF supplement.
+struct Machine {
+    /// Its relocations of 4 bytes that are a symbol and an addend.
+    words: &'static [u32],
+    /// Its one of 8 bytes.
+    long: u32,
+}
+
+/// No machine has a relocation of this number.
+const NONE: u32 = u32::MAX;
+
+impl Machine {
+    fn of(machine: u16) -> Option<Machine> {
+        let (words, long): (&[u32], u32) = match machine {
+            2 => (&[3, 23], NONE),  // SPARC: 32, UA32
+            3 => (&[1], NONE),      // i386
+            4 | 42 => (&[1], NONE), // m68k, SuperH: 32, DIR32
+            EM_MIPS => (&[2], 18),  // MIPS: 32, 64
+            15 => (&[1], 80),       // PA-RISC: DIR32, DIR64
+            20 => (&[1, 24], NONE), // PowerPC: ADDR32, UADDR32
+            21 => (&[1, 24], 38),   // PowerPC 64: ADDR32, UADDR32, ADDR64
+            22 => (&[4], 22),       // s390
+            40 => (&[2], NONE),     // ARM: ABS32
+            43 => (&[3, 23], 32),   // SPARC 64: 32, UA32, 64
+            62 => (&[10, 11], 1),   // x86-64: 32, 32S, 64
+            183 => (&[258], 257),   // AArch64
+            EM_RISCV => (&[1], 2),  // RISC-V
+            258 => (&[1], 2),       // LoongArch
+            0x9026 => (&[1], 2),    // Alpha: REFLONG, REFQUAD
+            _ => return None,
+        };
+        Some(Machine { words, long })
+    }
+}
+
+/// One relocation.
+struct Relocation {
+    offset: u64,
+    kind: u32,
+    symbol: u32,
+    addend: i64,
+}
 
 /// Applies the relocations of the section with this index to its (decompressed) bytes.
 pub(super) fn apply<'d>(
     image: &Image<'d>,
     index: usize,
-    mut bytes: Cow<'d, [u8]>,
+    bytes: Cow<'d, [u8]>,
 ) -> Result<Cow<'d, [u8]>, ElfError> {
-    let is_of_section = |kind, info| matches!(kind, SHT_REL | SHT_RELA) && info as usize == index;
-    for table in image.sections.iter().filter(|section| is_of_section(section.kind, section.info)) {
-        let failed =
-            |reason: String| ElfError::Relocation { section: image.sections[index].name.clone(), reason };
-        let entries = image.data_of(table, MAX_TABLE)?;
-        let symbols = match image.sections.get(table.link as usize) {
-            Some(section) if section.kind == SHT_SYMTAB => image.data_of(section, MAX_TABLE)?,
-            _ => return Err(failed(format!("{} names no symbol table", table.name))),
+    let is_for = |section: &&Section| {
+        matches!(section.kind, SHT_REL | SHT_RELA) && section.info as usize == index && section.size != 0
+    };
+    let mut sections = image.sections.iter().filter(is_for);
+    let Some(section) = sections.next() else { return Ok(bytes) };
+    let failed =
+        |reason: String| ElfError::Relocation { section: image.sections[index].name.clone(), reason };
+    if sections.next().is_some() {
+        return Err(failed("it has more than one section of relocations".into()));
+    }
+    let machine = Machine::of(image.machine)
+        .ok_or_else(|| failed(format!("relocations of machine {} are not known", image.machine)))?;
+    let symtab = image.sections.get(section.link as usize).filter(|table| table.kind == SHT_SYMTAB);
+    let symbols = match symtab {
+        Some(table) => image.data_of(table, image.file_len())?,
+        None => return Err(failed(format!("section {} is no symbol table", section.link))),
+    };
+    let entries = image.data_of(section, image.file_len())?;
+    // Without a bound many small sections could share very many relocations. RISC-V has two for a place.
+    if entries.len() / usize::from(image.class.address_size()) / 2 > bytes.len().saturating_mul(2) {
+        return Err(failed("it has more relocations than bytes".into()));
+    }
+    let mut bytes = bytes;
+    for relocation in relocations(image, section, &entries) {
+        let Relocation { offset, kind, symbol, addend } = relocation;
+        let place = |len: usize| {
+            let start = usize::try_from(offset).ok()?;
+            Some(start..start.checked_add(len)?).filter(|place| place.end <= bytes.len())
         };
-        let target = Target { image, symbols: &symbols, addends: table.kind == SHT_RELA };
-        match (image.class, image.endian) {
-            (Class::Elf64, Endian::Little) => target.apply::<true, false>(&entries, bytes.to_mut()),
-            (Class::Elf64, Endian::Big) => target.apply::<true, true>(&entries, bytes.to_mut()),
-            (Class::Elf32, Endian::Little) => target.apply::<false, false>(&entries, bytes.to_mut()),
-            (Class::Elf32, Endian::Big) => target.apply::<false, true>(&entries, bytes.to_mut()),
+        let outside = || failed(format!("the relocation at offset 0x{offset:x} is outside of it"));
+        let value = symbol_value(image, &symbols, symbol).ok_or_else(|| {
+            failed(format!("the relocation at offset 0x{offset:x} is of symbol {symbol}, which is not there"))
+        });
+        let len = match kind {
+            kind if machine.words.contains(&kind) => 4,
+            kind if kind == machine.long => 8,
+            kind if image.machine == EM_RISCV => {
+                let start =
+                    usize::try_from(offset).ok().filter(|&start| start < bytes.len()).ok_or_else(outside)?;
+                riscv(kind, &mut bytes.to_mut()[start..], value?.wrapping_add_signed(addend))
+                    .ok_or_else(outside)?;
+                continue;
+            }
+            _ => continue,
+        };
+        let place = place(len).ok_or_else(outside)?;
+        let target = &mut bytes.to_mut()[place];
+        let implicit = if section.kind == SHT_REL { word(target, image.endian) } else { 0 };
+        let sum = value?.wrapping_add_signed(addend).wrapping_add(implicit);
+        match image.endian {
+            Endian::Little => target.copy_from_slice(&sum.to_le_bytes()[..len]),
+            Endian::Big => target.copy_from_slice(&sum.to_be_bytes()[8 - len..]),
         }
-        .map_err(failed)?;
     }
     Ok(bytes)
 }
 
-struct Target<'a> {
-    image: &'a Image<'a>,
-    symbols: &'a [u8],
-    /// Whether entries hold their addends (RELA), or the bytes that they change do (REL).
-    addends: bool,
+fn relocations<'e>(
+    image: &Image<'_>,
+    section: &Section,
+    entries: &'e [u8],
+) -> impl Iterator<Item = Relocation> + use<'e> {
+    let (class, endian, has_addend) = (image.class, image.endian, section.kind == SHT_RELA);
+    let is_mips = image.machine == EM_MIPS;
+    let word_len = usize::from(class.address_size());
+    entries.chunks_exact(word_len * if has_addend { 3 } else { 2 }).map(move |entry| {
+        let fields = Fields { bytes: entry, class, endian };
+        let info = fields.word(word_len);
+        let (symbol, kind) = match class {
+            // Up to three relocations in one, a byte each; debug sections have single ones.
+            Class::Elf64 if is_mips => (fields.u32(8), entry[15].into()),
+            Class::Elf64 => ((info >> 32) as u32, info as u32),
+            Class::Elf32 => (info as u32 >> 8, info as u32 & 0xff),
+        };
+        let addend = match (has_addend, class) {
+            (false, _) => 0,
+            (true, Class::Elf64) => fields.u64(16) as i64,
+            (true, Class::Elf32) => i64::from(fields.u32(8) as i32),
+        };
+        Relocation { offset: fields.word(0), kind, symbol, addend }
+    })
 }
 
-impl Target<'_> {
-    fn apply<const WIDE: bool, const BIG: bool>(
-        &self,
-        entries: &[u8],
-        bytes: &mut [u8],
-    ) -> Result<(), String> {
-        let machine = self.image.machine;
-        let word = if WIDE { 8 } else { 4 };
-        // MIPS64 keeps three types and a symbol where others keep one word (its ABI supplement, figure 4-9).
-        let is_mips64 = WIDE && machine == elf::EM_MIPS.0;
-        for entry in entries.chunks_exact(if self.addends { 3 * word } else { 2 * word }) {
-            let offset = load::<BIG>(&entry[..word]);
-            let info = load::<BIG>(&entry[word..2 * word]);
-            let (symbol, kind) = match (WIDE, is_mips64) {
-                (_, true) => {
-                    let symbol = load::<BIG>(&entry[8..12]);
-                    (symbol, u32::from_be_bytes([entry[12], entry[13], entry[14], entry[15]]))
-                }
-                (true, _) => (info >> 32, info as u32),
-                (false, _) => (info >> 8, info as u32 & 0xff),
-            };
-            // What is not a plain address or offset (RISC-V's sums and differences over code) stands in location lists and line tables,
-            // which types do not need.
-            let Some(len) = width(machine, kind) else { continue };
-            let outside = || format!("a relocation of {len} bytes at offset 0x{offset:x} is outside of it");
-            let start = usize::try_from(offset).map_err(|_| outside())?;
-            let end = start.checked_add(len).ok_or_else(outside)?;
-            let place = bytes.get_mut(start..end).ok_or_else(outside)?;
-            let addend = match self.addends {
-                true if WIDE => load::<BIG>(&entry[16..]),
-                true => load::<BIG>(&entry[8..]) as i32 as u64,
-                false => load::<BIG>(place),
-            };
-            let value = self.value_of::<WIDE, BIG>(symbol)?.wrapping_add(addend);
-            match BIG {
-                false => place.copy_from_slice(&value.to_le_bytes()[..len]),
-                true => place.copy_from_slice(&value.to_be_bytes()[8 - len..]),
+/// The value of a symbol: in object files an offset in its section.
+fn symbol_value(image: &Image<'_>, symbols: &[u8], index: u32) -> Option<u64> {
+    let (len, value) = if image.class == Class::Elf64 { (24, 8) } else { (16, 4) };
+    let start = (index as usize).checked_mul(len)?;
+    let entry = symbols.get(start..start.checked_add(len)?)?;
+    Some(Fields { bytes: entry, class: image.class, endian: image.endian }.word(value))
+}
+
+/// RISC-V's relocations that add to, subtract from or replace what is in place (psABI, "Relocations"); `bytes` begin there. Others are none of ours.
+fn riscv(kind: u32, bytes: &mut [u8], value: u64) -> Option<()> {
+    /// What a relocation does.
+    enum Does {
+        Add,
+        Subtract,
+        Set,
+    }
+    let (does, len) = match kind {
+        33 => (Does::Add, 1),
+        34 => (Does::Add, 2),
+        35 => (Does::Add, 4),
+        36 => (Does::Add, 8),
+        37 => (Does::Subtract, 1),
+        38 => (Does::Subtract, 2),
+        39 => (Does::Subtract, 4),
+        40 => (Does::Subtract, 8),
+        54 => (Does::Set, 1),
+        55 => (Does::Set, 2),
+        56 => (Does::Set, 4),
+        // SUB6 and SET6: the low six bits of a byte.
+        52 | 53 => {
+            let byte = bytes.first_mut()?;
+            let low = if kind == 52 { byte.wrapping_sub(value as u8) } else { value as u8 };
+            *byte = *byte & 0xc0 | low & 0x3f;
+            return Some(());
+        }
+        // SET_ULEB128 and SUB_ULEB128: a number of variable length, which keeps its length.
+        60 | 61 => {
+            let len = bytes.iter().position(|byte| byte & 0x80 == 0)? + 1;
+            let before = bytes[..len].iter().rev().fold(0u64, |sum, byte| sum << 7 | u64::from(byte & 0x7f));
+            let mut rest = if kind == 60 { value } else { before.wrapping_sub(value) };
+            for byte in &mut bytes[..len] {
+                *byte = *byte & 0x80 | rest as u8 & 0x7f;
+                rest >>= 7;
             }
+            return Some(());
         }
-        Ok(())
-    }
-
-    /// A symbol's value: in object files an offset in its section. Symbol 0 is no symbol.
-    fn value_of<const WIDE: bool, const BIG: bool>(&self, symbol: u64) -> Result<u64, String> {
-        if symbol == 0 {
-            return Ok(0);
-        }
-        let size = if WIDE { 24 } else { 16 };
-        let start = usize::try_from(symbol).ok().and_then(|symbol| symbol.checked_mul(size));
-        let entry = start.and_then(|start| self.symbols.get(start..)?.get(..size));
-        let entry = entry.ok_or_else(|| format!("a relocation needs symbol {symbol}, which is not there"))?;
-        Ok(load::<BIG>(if WIDE { &entry[8..16] } else { &entry[4..8] }))
-    }
-}
-
-/// How many bytes a relocation of this type sets to a symbol's value plus the addend; `None` if it does something else.
-#[inline]
-fn width(machine: u16, kind: u32) -> Option<usize> {
-    let (words, longs): (&[u32], &[u32]) = match elf::Machine(machine) {
-        elf::EM_X86_64 => (&[10, 11], &[1]),
-        elf::EM_386 => (&[1], &[]),
-        elf::EM_AARCH64 => (&[258], &[257]),
-        elf::EM_ARM => (&[2], &[]),
-        elf::EM_S390 => (&[4], &[22]),
-        elf::EM_PPC64 => (&[1, 24], &[38, 43]),
-        elf::EM_PPC => (&[1, 24], &[]),
-        elf::EM_RISCV | elf::EM_LOONGARCH => (&[1], &[2]),
-        elf::EM_MIPS => (&[2], &[18]),
-        elf::EM_SPARC | elf::EM_SPARCV9 | elf::EM_SPARC32PLUS => (&[3, 23], &[32, 54]),
-        elf::EM_ALPHA => (&[1], &[2]),
-        elf::EM_PARISC => (&[1], &[80]),
-        elf::EM_68K | elf::EM_SH => (&[1], &[]),
-        _ => (&[], &[]),
+        _ => return Some(()),
     };
-    if words.contains(&kind) {
-        Some(4)
-    } else if longs.contains(&kind) {
-        Some(8)
-    } else {
-        None
+    let target = bytes.get_mut(..len)?;
+    let before = word(target, Endian::Little);
+    let sum = match does {
+        Does::Add => before.wrapping_add(value),
+        Does::Subtract => before.wrapping_sub(value),
+        Does::Set => value,
+    };
+    target.copy_from_slice(&sum.to_le_bytes()[..len]);
+    Some(())
+}
+
+fn word(bytes: &[u8], endian: Endian) -> u64 {
+    let push = |word: u64, &byte: &u8| word << 8 | u64::from(byte);
+    match endian {
+        Endian::Little => bytes.iter().rev().fold(0, push),
+        Endian::Big => bytes.iter().fold(0, push),
     }
 }
 
-/// A word of any length up to 8 bytes.
-#[inline]
-fn load<const BIG: bool>(bytes: &[u8]) -> u64 {
-    let mut word = [0; 8];
-    match BIG {
-        false => {
-            word[..bytes.len()].copy_from_slice(bytes);
-            u64::from_le_bytes(word)
-        }
-        true => {
-            word[8 - bytes.len()..].copy_from_slice(bytes);
-            u64::from_be_bytes(word)
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Check RISC-V's pairs: differences of every width, and of numbers that keep their length, which may be too short.
+    #[test]
+    fn riscv_pairs() {
+        let difference = |add: u32, subtract: u32, len: usize, mut bytes: Vec<u8>| {
+            riscv(add, &mut bytes, 0x1_0000_1234).unwrap();
+            riscv(subtract, &mut bytes, 0x1_0000_1200).unwrap();
+            assert!(riscv(add, &mut bytes[..len - 1], 1).is_none() || len == 1);
+            bytes
+        };
+        assert_eq!(difference(33, 37, 1, vec![1]), [0x35]);
+        assert_eq!(difference(34, 38, 2, vec![0; 2]), [0x34, 0]);
+        assert_eq!(difference(35, 39, 4, vec![0; 4]), [0x34, 0, 0, 0]);
+        assert_eq!(difference(36, 40, 8, vec![0; 8]), [0x34, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(difference(53, 52, 1, vec![0xc0]), [0xf4]);
+        let mut uleb = vec![0x80, 0x80, 0, 7];
+        riscv(60, &mut uleb, 0x1234).unwrap();
+        riscv(61, &mut uleb, 0x1000).unwrap();
+        assert_eq!(uleb, [0xb4, 0x84, 0, 7]);
+        assert!(riscv(60, &mut [0x80, 0x80], 1).is_none(), "no last byte");
+        let mut set = [0; 4];
+        riscv(56, &mut set, 0x0102_0304).unwrap();
+        assert_eq!(set, [4, 3, 2, 1]);
+        assert!(riscv(51, &mut [], 1).is_some(), "RELAX is for code");
     }
 }
