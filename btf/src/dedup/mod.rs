@@ -34,6 +34,7 @@ use crate::read::Btf;
 use crate::refs::{Ref, visit_refs};
 use crate::{StrOffset, TypeId};
 use context::Context;
+use pool::GlobalRef;
 use symbols::{Symbols, defined_by};
 
 /// A function, variable, section or tag that follows the types in the result as it is, never merged with another.
@@ -80,30 +81,36 @@ pub enum DeclarationKind {
 
 impl Pool {
     /// Which units must be interned again with their edges: those in which one symbol has several definitions.
-    pub fn units_needing_edges(&mut self, units: &[UnitTypes]) -> Vec<usize> {
-        let pool = self.freeze();
-        let mut count: HashMap<_, u32, foldhash::fast::RandomState> = HashMap::default();
-        for record in pool.iter() {
-            if let Some((symbol, false)) = defined_by(record) {
-                *count.entry(symbol).or_default() += 1;
-            }
-        }
-        if count.values().all(|&count| count == 1) {
+    pub fn units_needing_edges(&self, units: &[UnitTypes]) -> Vec<usize> {
+        let ambiguous = self.ambiguous_definitions();
+        if ambiguous.is_empty() {
             return Vec::new();
         }
-        let several = pool.by_reference(
-            false,
-            |dense| matches!(defined_by(pool.record(dense)), Some((symbol, false)) if count[&symbol] > 1),
-        );
+        let mut is_ambiguous = vec![false; self.record_numbers()];
+        for global in ambiguous.keys() {
+            is_ambiguous[global.0 as usize] = true;
+        }
         let needs_edges = |unit: &UnitTypes| {
-            let mut own: HashMap<_, usize, foldhash::fast::RandomState> = HashMap::default();
-            unit.order.iter().filter(|&&global| several[global]).any(|&global| {
-                let dense = pool.dense(global);
-                defined_by(pool.record(dense))
-                    .is_some_and(|(symbol, _)| *own.entry(symbol).or_insert(dense) != dense)
-            })
+            let mut own: HashMap<_, GlobalRef, foldhash::fast::RandomState> = HashMap::default();
+            let mut there = unit.order.iter().filter(|global| is_ambiguous[global.0 as usize]);
+            there.any(|&global| *own.entry(ambiguous[&global]).or_insert(global) != global)
         };
         (0..units.len()).filter(|&unit| units[unit].edges.is_none() && needs_edges(&units[unit])).collect()
+    }
+
+    /// The records that define a symbol which others define too, with their symbols.
+    fn ambiguous_definitions(&self) -> HashMap<GlobalRef, GlobalRef, foldhash::fast::RandomState> {
+        let mut first: HashMap<_, GlobalRef, foldhash::fast::RandomState> = HashMap::default();
+        let mut ambiguous = HashMap::default();
+        self.visit_records(|global, record| {
+            if let Some((symbol, false)) = defined_by(record) {
+                let first = *first.entry(symbol).or_insert(global);
+                if first != global {
+                    ambiguous.extend([(first, symbol), (global, symbol)]);
+                }
+            }
+        });
+        ambiguous
     }
 
     /// Puts everything together. `units` must be in an order that does not depend on threads, for the result follows it.

@@ -308,6 +308,22 @@ impl Pool {
         GlobalRef((local + 1) << SHARD_BITS | index as u32)
     }
 
+    /// Calls `visit` with each record and the reference to it. Meanwhile nobody may add any.
+    pub(crate) fn visit_records(&self, mut visit: impl FnMut(GlobalRef, &[u32])) {
+        for (index, shard) in self.records.iter().enumerate() {
+            let shard = locked(shard);
+            for local in 0..shard.ends.len() as u32 {
+                visit(GlobalRef((local + 1) << SHARD_BITS | index as u32), shard.get(local));
+            }
+        }
+    }
+
+    /// One more than the largest number that a record has in references.
+    pub(crate) fn record_numbers(&self) -> usize {
+        let longest = self.records.iter().map(|shard| locked(shard).ends.len()).max().unwrap_or(0);
+        (longest + 1) << SHARD_BITS
+    }
+
     /// The same content without locks, numbered densely.
     pub(crate) fn freeze(&mut self) -> FrozenPool<'_> {
         fn unlocked<T>(mutex: &mut Mutex<T>) -> &T {

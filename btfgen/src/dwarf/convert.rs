@@ -130,7 +130,17 @@ pub fn convert(
     if info.is_empty() {
         return Err(DwarfError::Missing);
     }
-    let mut units = units::find(&info, &types, image.endian)?;
+    // The headers of units are far apart in memory, and so are symbols.
+    let find = || units::find(&info, &types, image.endian);
+    let (units, begun) = match threads {
+        0 | 1 => (find(), None),
+        _ => std::thread::scope(|scope| {
+            let units = scope.spawn(find);
+            let begun = begin(image, info.len());
+            (units.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), Some(begun))
+        }),
+    };
+    let (mut units, begun) = (units?, begun.transpose()?);
     let own_info = (0, info.len());
     if !types.is_empty() {
         info.to_mut().extend_from_slice(&types);
@@ -181,10 +191,10 @@ pub fn convert(
     let tables = Tables::new(&abbrev, &units.places);
     match image.endian {
         btf::Endian::Little => {
-            convert_sections::<false>(image, &sections, &tables, &units.places, convention, threads)
+            convert_sections::<false>(image, &sections, &tables, &units.places, convention, threads, begun)
         }
         btf::Endian::Big => {
-            convert_sections::<true>(image, &sections, &tables, &units.places, convention, threads)
+            convert_sections::<true>(image, &sections, &tables, &units.places, convention, threads, begun)
         }
     }
 }
@@ -194,6 +204,17 @@ fn read_supplementary<'d>(image: &Image<'_>, file: &Image<'d>) -> Result<Supplem
     Supplementary::read(&link, image, file).map_err(|reason| DwarfError::Supplementary { link, reason })
 }
 
+/// A pool with the kernel's symbols in it.
+type Begun = (Pool, KernelSymbols);
+
+fn begin(image: &Image<'_>, info_len: usize) -> Result<Begun, ElfError> {
+    let mut pool = Pool::new();
+    // What modules need, roughly; a kernel's pool grows from there.
+    pool.reserve((info_len / 256).min(1 << 15), (info_len / 256).min(1 << 14));
+    let symbols = KernelSymbols::read(image, &pool)?;
+    Ok((pool, symbols))
+}
+
 fn convert_sections<const BIG: bool>(
     image: &Image<'_>,
     sections: &Sections<'_>,
@@ -201,15 +222,16 @@ fn convert_sections<const BIG: bool>(
     places: &[UnitPlace],
     convention: Convention,
     threads: usize,
+    begun: Option<Begun>,
 ) -> Result<Conversion, DwarfError> {
     let address_size = image.class.address_size();
     let mut input =
         Input::<BIG> { image, sections, tables, places, address_size, convention, index_type: b"int" };
-    let Converted { mut pool, mut symbols, mut units } = input.all(threads)?;
+    let Converted { mut pool, mut symbols, mut units } = input.all(threads, begun)?;
     if units.declarations.iter().all(|unit| !unit.has_int) {
         // Without any `int`, an artificial type indexes arrays. Kernels never come here.
         input.index_type = ARTIFICIAL_INDEX;
-        Converted { pool, symbols, units } = input.all(threads)?;
+        Converted { pool, symbols, units } = input.all(threads, None)?;
     }
     let lost = lost_units(places, &units.outcomes);
     if lost.iter().any(|unit| unit.reason == UnitError::Supplementary)
@@ -356,29 +378,34 @@ const ARTIFICIAL_INDEX: &[u8] = b"__ARRAY_SIZE_TYPE__";
 
 impl<const BIG: bool> Input<'_, BIG> {
     /// Converts all units, each by itself where that is possible.
-    fn all(&self, threads: usize) -> Result<Converted, ElfError> {
+    fn all(&self, threads: usize, begun: Option<Begun>) -> Result<Converted, ElfError> {
         let info_len = self.sections.info.len();
-        let names = || Names::new(info_len, self.sections.supplementary.is_some());
-        let mut pool = Pool::new();
-        // What modules need, roughly; a kernel's pool grows from there.
-        pool.reserve((info_len / 256).min(1 << 15), (info_len / 256).min(1 << 14));
-        let mut symbols = KernelSymbols::read(self.image, &pool)?;
-        if self.sections.supplementary.is_some() {
-            let known = names();
-            let units = self.all_as_one(&pool, &known, &symbols);
-            return Ok(Converted { pool, symbols, units });
+        let (pool, symbols) = begun.map_or_else(|| begin(self.image, info_len), Ok)?;
+        let names = Names::new(info_len, self.sections.supplementary.is_some());
+        if self.sections.supplementary.is_none() {
+            let threads = threads.clamp(1, self.places.len().max(1));
+            let mut readers: Vec<_> = (0..threads).map(|_| self.reader(&pool, &names)).collect();
+            let all: Vec<usize> = (0..self.places.len()).collect();
+            let mut units = Units::default();
+            for (_, outcome, types, declarations) in self.spread(&symbols, &mut readers, &all, false) {
+                units.outcomes.push(outcome);
+                units.types.push(types);
+                units.declarations.push(declarations);
+            }
+            if !units.outcomes.contains(&Outcome::Lost(UnitError::Foreign)) {
+                // Some are read once more, keeping their edges.
+                let again = pool.units_needing_edges(&units.types);
+                for (index, _, types, declarations) in self.spread(&symbols, &mut readers, &again, true) {
+                    units.types[index] = types;
+                    units.declarations[index] = declarations;
+                }
+                drop(readers);
+                return Ok(Converted { pool, symbols, units });
+            }
         }
-        let mut known = names();
-        let mut units = self.each_alone(&pool, &known, &symbols, threads);
-        if units.outcomes.contains(&Outcome::Lost(UnitError::Foreign)) {
-            pool = Pool::new();
-            symbols = KernelSymbols::read(self.image, &pool)?;
-            known = names();
-            units = self.all_as_one(&pool, &known, &symbols);
-        } else {
-            let again = pool.units_needing_edges(&units.types);
-            self.read_again(&pool, &known, &symbols, &mut units, &again);
-        }
+        let (pool, symbols) = begin(self.image, info_len)?;
+        let names = Names::new(info_len, self.sections.supplementary.is_some());
+        let units = self.all_as_one(&pool, &names, &symbols);
         Ok(Converted { pool, symbols, units })
     }
 
@@ -386,63 +413,36 @@ impl<const BIG: bool> Input<'_, BIG> {
         Reader::new(pool, names, self.index_type, self.convention)
     }
 
-    /// Converts each unit by itself.
-    fn each_alone(&self, pool: &Pool, names: &Names, symbols: &KernelSymbols, threads: usize) -> Units {
+    /// Converts units by themselves, each of `readers` in a thread of its own. The result is in the order of `which`.
+    fn spread(
+        &self,
+        symbols: &KernelSymbols,
+        readers: &mut [Reader<'_>],
+        which: &[usize],
+        keep_edges: bool,
+    ) -> Vec<(usize, Outcome, UnitTypes, UnitDeclarations)> {
         let next = AtomicUsize::new(0);
-        let worker = || {
-            let mut reader = self.reader(pool, names);
+        let work = |reader: &mut Reader<'_>| {
             let mut done = Vec::new();
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= self.places.len() {
-                    return done;
-                }
-                let (outcome, types, declarations) = self.alone(symbols, &mut reader, index, false);
+            while let Some(&index) = which.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let (outcome, types, declarations) = self.alone(symbols, reader, index, keep_edges);
                 done.push((index, outcome, types, declarations));
             }
+            done
         };
-        let mut all = if threads <= 1 {
-            worker()
-        } else {
-            std::thread::scope(|scope| {
-                let workers: Vec<_> =
-                    (0..threads.min(self.places.len())).map(|_| scope.spawn(worker)).collect();
+        let mut all: Vec<_> = match readers {
+            [only] => work(only),
+            readers => std::thread::scope(|scope| {
+                let workers: Vec<_> = readers.iter_mut().map(|reader| scope.spawn(|| work(reader))).collect();
                 let joined = workers.into_iter().map(std::thread::ScopedJoinHandle::join);
                 // A panic of a worker is a bug; it goes on in the caller's thread.
                 joined
                     .flat_map(|done| done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
                     .collect()
-            })
+            }),
         };
         all.sort_unstable_by_key(|&(index, ..)| index);
-        let mut units = Units::default();
-        for (_, outcome, types, declarations) in all {
-            units.outcomes.push(outcome);
-            units.types.push(types);
-            units.declarations.push(declarations);
-        }
-        units
-    }
-
-    /// Reads units once more, keeping their edges.
-    fn read_again(
-        &self,
-        pool: &Pool,
-        names: &Names,
-        symbols: &KernelSymbols,
-        units: &mut Units,
-        which: &[usize],
-    ) {
-        // Most modules need none, and a reader has tables of its own.
-        if which.is_empty() {
-            return;
-        }
-        let mut reader = self.reader(pool, names);
-        for &index in which {
-            let (_, types, declarations) = self.alone(symbols, &mut reader, index, true);
-            units.types[index] = types;
-            units.declarations[index] = declarations;
-        }
+        all
     }
 
     fn alone(
