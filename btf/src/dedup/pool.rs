@@ -332,12 +332,12 @@ impl Pool {
         let names = self.names.each_mut().map(unlocked);
         let records = self.records.each_mut().map(unlocked);
         let mut first = [0; SHARDS];
-        let mut count = 0;
+        let mut all = Vec::with_capacity(records.iter().map(|shard| shard.ends.len()).sum());
         for (first, shard) in first.iter_mut().zip(&records) {
-            *first = count;
-            count += shard.ends.len() as u32;
+            *first = all.len() as u32;
+            all.extend((0..shard.ends.len() as u32).map(|local| shard.get(local)));
         }
-        FrozenPool { names, records, first, count }
+        FrozenPool { names, records, first, all }
     }
 }
 
@@ -345,14 +345,16 @@ impl Pool {
 pub(crate) struct FrozenPool<'p> {
     names: [&'p NameShard; SHARDS],
     records: [&'p RecordShard; SHARDS],
+    /// The dense number of each shard's first record.
     first: [u32; SHARDS],
-    count: u32,
+    /// By dense number.
+    all: Vec<&'p [u32]>,
 }
 
 impl<'p> FrozenPool<'p> {
     /// Number of records.
     pub(crate) fn len(&self) -> usize {
-        self.count as usize
+        self.all.len()
     }
 
     /// The dense number, below [`Self::len`], of a reference that is a record.
@@ -383,14 +385,12 @@ impl<'p> FrozenPool<'p> {
 
     /// The record with a dense number.
     pub(crate) fn record(&self, dense: usize) -> &'p [u32] {
-        // Empty shards share their first number with the next one; the last of them is the one that holds it.
-        let shard = self.first.partition_point(|&first| first as usize <= dense) - 1;
-        self.records[shard].get(dense as u32 - self.first[shard])
+        self.all[dense]
     }
 
     /// All records in the order of their dense numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &'p [u32]> {
-        self.records.into_iter().flat_map(|shard| (0..shard.ends.len() as u32).map(|local| shard.get(local)))
+        self.all.iter().copied()
     }
 
     /// The bytes of a name.
