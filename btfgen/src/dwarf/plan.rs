@@ -179,6 +179,12 @@ impl Attr {
 }
 
 impl Role {
+    /// Whether such a DIE matters in a block in a function's body.
+    #[inline]
+    pub(crate) fn matters_in_body(self) -> bool {
+        !matches!(self, Role::Transparent | Role::Variable | Role::Parameter | Role::UnspecifiedParameters)
+    }
+
     /// Whether its children are nothing but tags.
     fn is_tagged_below(self) -> bool {
         matches!(self, Role::Pointer | Role::Typedef | Role::Member | Role::Parameter)

@@ -8,6 +8,8 @@ use btf::Kind;
 use btf::dedup::{LocalId, Name, Pool, Unit, UnitTypes, head};
 use btf::kind::{INT_SIGNED, Info};
 
+use gimli::Encoding;
+
 use super::calling::Convention;
 use super::cursor::Cursor;
 use super::form::{self, Value};
@@ -332,6 +334,9 @@ impl<'p> Reader<'p> {
             let pushed = self.frames.len() > depth;
             if plan.has_children && !pushed {
                 self.frames.push(Frame::Transparent);
+                if depth > 1 {
+                    self.pass_over_body(&mut cursor, plans, place.encoding)?;
+                }
             } else if pushed && !plan.has_children {
                 self.close();
             } else if pushed && matches!(self.frames.last(), Some(Frame::Expected { .. })) {
@@ -347,6 +352,38 @@ impl<'p> Reader<'p> {
         }
         self.reached.append(&mut context.reached);
         Ok(Content::Types)
+    }
+
+    /// Passes over the rest of a block in a function's body, up to its end or to something that matters even there: a type.
+    fn pass_over_body<const BIG: bool>(
+        &mut self,
+        cursor: &mut Cursor<'_, BIG>,
+        plans: &Plans,
+        encoding: Encoding,
+    ) -> Result<(), UnitError> {
+        let mut depth = 1;
+        while depth > 0 && !cursor.is_at_end() {
+            let mut after = *cursor;
+            let code = after.uleb()?;
+            if code == 0 {
+                depth -= 1;
+            } else {
+                let plan = plans.get(code)?;
+                if plan.role.matters_in_body() {
+                    break;
+                }
+                plans.skip(plan, &mut after, encoding)?;
+                depth += usize::from(plan.has_children);
+                if depth > MAX_DEPTH {
+                    return Err(UnitError::TooLarge("DIEs that are nested more than 65536 deep"));
+                }
+            }
+            *cursor = after;
+        }
+        // The block itself has a frame already.
+        self.frames.truncate(self.frames.len() - usize::from(depth == 0));
+        self.frames.extend((1..depth).map(|_| Frame::Transparent));
+        Ok(())
     }
 
     /// Whether a DIE of this role matters where it stands. Most DIEs are in the bodies of functions, and there only types do.
