@@ -3,7 +3,8 @@
 use btf::Kind;
 use btf::dedup::{LocalId, Name, head};
 
-use super::{Attrs, Frame, Reader, elements, vlen};
+use super::attributes::{Attrs, elements};
+use super::{Frame, Reader, vlen};
 use crate::dwarf::cursor::Cursor;
 use crate::dwarf::functions::{Function, Param};
 use crate::dwarf::layout::{Number, Plain, PlainName};
