@@ -269,3 +269,23 @@ fn command_with_one_bad_unit() {
     let made = std::fs::read(&output).unwrap();
     assert_eq!(count(&Btf::parse(&made).unwrap(), Kind::Struct, "bitfields"), 1);
 }
+
+/// Check that a bitfield of an enum with more than 32 bits keeps its place and its number, as an integer: the kernel takes every enum for 32
+/// bits there.
+#[test]
+fn wide_enum_bitfields() {
+    for dwarf in ["-gdwarf-2", "-gdwarf-4", "-gdwarf-5"] {
+        let dir = TempDir::new().unwrap();
+        let made = convert(&object(dir.path(), "gcc", &["-m64", dwarf], "wide_enum.c"));
+        assert_eq!(made.report.degraded, 2, "{dwarf}");
+        assert_eq!(judge::kernel_says(&made.btf), Ok(()), "{dwarf}");
+        let btf = Btf::parse(&made.btf).unwrap();
+        let wide = find(&btf, "wide");
+        let members = [("big", 0, 41), ("below", 64, 42), ("narrow", 106, 3), ("rest", 128, 0)];
+        assert_eq!(layout(&btf, &wide), members.map(|(name, at, width)| (name.to_owned(), at, width)), "{dwarf}");
+        let types: Vec<_> =
+            wide.members().map(|member| btf.name(&btf.ty(member.ty).unwrap()).unwrap().to_string()).collect();
+        assert_eq!(types[..2], ["long long unsigned int", "long long int"], "{dwarf}");
+        assert_eq!(types[3], "int", "{dwarf}");
+    }
+}

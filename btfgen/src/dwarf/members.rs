@@ -97,6 +97,8 @@ pub(crate) struct Members {
     far: Vec<(LocalId, Vec<Special>)>,
     /// Where the members of those have moved.
     moved: Moved,
+    /// Structs with bitfields.
+    with_bitfields: Vec<LocalId>,
     /// Structs that cannot be expressed.
     hopeless: Vec<LocalId>,
 }
@@ -120,6 +122,7 @@ impl Members {
         self.waiting.clear();
         self.far.clear();
         self.moved.clear();
+        self.with_bitfields.clear();
         self.hopeless.clear();
     }
 
@@ -188,6 +191,9 @@ impl Members {
         let bitfields = self.special[special..].iter().any(|member| member.width != 0);
         match vlen {
             Some(vlen) if self.place_special(id, from, special, bitfields) => {
+                if bitfields {
+                    self.with_bitfields.push(id);
+                }
                 unit.define(id, head(name, kind, vlen, bitfields, size), self.open[from..].as_flattened());
             }
             Some(vlen) if kind == Kind::Struct && self.defer_far(id, from, special) => {
@@ -234,6 +240,22 @@ impl Members {
         true
     }
 
+    /// Bitfields of enums that are too wide for the kernel, which takes every enum for 32 bits there: the struct, the word of the type,
+    /// and whether it is signed.
+    pub(crate) fn wide_enums(&self, unit: &Unit<'_>) -> Vec<(LocalId, usize, bool)> {
+        let mut wide = Vec::new();
+        for &id in &self.with_bitfields {
+            for (at, (ty, offset)) in unit.members(id).enumerate() {
+                if offset >> 24 > 32
+                    && let Some((Kind::Enum64 | Kind::Enum, info, _)) = number_type(unit, ty)
+                {
+                    wide.push((id, 4 + at * 3, info.kind_flag()));
+                }
+            }
+        }
+        wide
+    }
+
     /// Places the bitfields that are told by `DW_AT_bit_offset`, once types are local ids. Returns how many structs could not be expressed.
     pub(crate) fn mend(&mut self, unit: &mut Unit<'_>, address_size: u8, big: bool) -> u32 {
         for waiting in std::mem::take(&mut self.waiting) {
@@ -268,6 +290,15 @@ impl Members {
                 None => self.hopeless.push(id),
             }
         }
+        for &id in &self.with_bitfields {
+            let fits = |(ty, offset): (LocalId, u32)| match number_type(unit, ty) {
+                Some((.., bits)) => offset >> 24 <= bits,
+                None => offset >> 24 == 0,
+            };
+            if !unit.members(id).all(fits) {
+                self.hopeless.push(id);
+            }
+        }
         self.hopeless.sort_unstable_by_key(|id| id.0);
         self.hopeless.dedup();
         for &id in &self.hopeless {
@@ -291,6 +322,25 @@ impl Old {
         };
         u64::try_from(i64::try_from(base).ok()?.checked_add(start)?).ok()
     }
+}
+
+/// The kind and `info` of an integer or enum, and how wide bitfields of it may be, typedefs and qualifiers looked through.
+fn number_type(unit: &Unit<'_>, id: LocalId) -> Option<(Kind, Info, u32)> {
+    let mut id = id;
+    for _ in 0..MAX_DEPTH {
+        let &[_, info, third, ..] = unit.record(id) else { return None };
+        let info = Info(info);
+        let kind = Kind::from_number(info.kind_number())?;
+        match kind {
+            Kind::Int => return Some((kind, info, third.saturating_mul(8))),
+            Kind::Enum | Kind::Enum64 => return Some((kind, info, 32)),
+            Kind::Typedef | Kind::Const | Kind::Volatile | Kind::Restrict | Kind::TypeTag => {
+                id = LocalId(third);
+            }
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// How deep types may refer to each other before a size is sought no further.

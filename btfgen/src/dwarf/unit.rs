@@ -393,6 +393,18 @@ impl<'p> Reader<'p> {
                 *info |= Info::new(Kind::Enum64, 0, true).0;
             }
         }
+        for (id, word, signed) in self.members.wide_enums(&self.unit) {
+            // The number is all there; only its values' names are lost.
+            let (name, encoding) =
+                if signed { ("long long int", INT_SIGNED) } else { ("long long unsigned int", 0) };
+            let head = head(self.pool.name(name.as_bytes()), Kind::Int, 0, false, 8);
+            let long = self.unit.push(head, &[u32::from(encoding) << 24 | 64]);
+            self.unit.hide(long);
+            self.degraded += 1;
+            if let Some(ty) = self.unit.record_mut(id).get_mut(word) {
+                *ty = long.0;
+            }
+        }
         self.degraded += self.members.mend(&mut self.unit, address_size, big);
         // The kernel takes no array of 4 GiB or more.
         for &array in &self.arrays {
