@@ -282,7 +282,11 @@ fn wide_enum_bitfields() {
         let btf = Btf::parse(&made.btf).unwrap();
         let wide = find(&btf, "wide");
         let members = [("big", 0, 41), ("below", 64, 42), ("narrow", 106, 3), ("rest", 128, 0)];
-        assert_eq!(layout(&btf, &wide), members.map(|(name, at, width)| (name.to_owned(), at, width)), "{dwarf}");
+        assert_eq!(
+            layout(&btf, &wide),
+            members.map(|(name, at, width)| (name.to_owned(), at, width)),
+            "{dwarf}"
+        );
         let types: Vec<_> =
             wide.members().map(|member| btf.name(&btf.ty(member.ty).unwrap()).unwrap().to_string()).collect();
         assert_eq!(types[..2], ["long long unsigned int", "long long int"], "{dwarf}");
