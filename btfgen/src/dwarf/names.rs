@@ -78,7 +78,7 @@ fn is_allowed(at: usize, byte: u8) -> bool {
 const MAX_LEN: usize = 511;
 
 /// Bytes of `.debug_info` for each name that is new. In kernels there are more.
-const USUAL_LEN: usize = 512;
+const USUAL_LEN: usize = 192;
 
 /// The names of strings met before. Header files make the same strings come up in every unit; each is looked up in the pool once.
 pub(crate) struct Names {
