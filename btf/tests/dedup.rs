@@ -3,8 +3,8 @@
 mod graphs;
 
 use btf::dedup::dedup;
-use btf::{Btf, Builder, Endian, Error, Int, Kind, Member, SectionVar, TypeId};
-use graphs::{order, shape, write};
+use btf::{Btf, Builder, Endian, Error, Kind, SectionVar, TypeId};
+use graphs::{int, order, shape, strukt, write};
 use proptest::prelude::*;
 
 fn blob(builder: &Builder) -> Vec<u8> {
@@ -28,23 +28,6 @@ fn assert_same(a: &[u8], b: &[u8]) {
     let comparison = btf::compare(&a, &b).unwrap();
     assert!(comparison.is_equal(), "{comparison}");
     assert_eq!(a.type_count(), b.type_count());
-}
-
-fn int(builder: &mut Builder) -> TypeId {
-    builder.int(b"int", 4, Int { encoding: 1, bit_offset: 0, bits: 32 })
-}
-
-fn strukt(builder: &mut Builder, name: &str, size: u32, members: &[(&str, TypeId, u32)]) -> TypeId {
-    let members: Vec<Member> = members
-        .iter()
-        .map(|&(name, ty, bytes)| Member {
-            name: builder.string(name.as_bytes()),
-            ty,
-            bit_offset: bytes * 8,
-            bit_width: 0,
-        })
-        .collect();
-    builder.composite(Kind::Struct, name.as_bytes(), size, &members).unwrap()
 }
 
 /// Copies all types of `data` behind those of `builder`, as the units of a linked object follow each other.

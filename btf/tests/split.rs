@@ -7,32 +7,13 @@ mod meaning;
 use std::process::Command;
 
 use btf::dedup::dedup;
-use btf::{
-    BaseIndex, Btf, Builder, Endian, Error, Int, Kind, Member, SectionVar, StrOffset, TypeId, flatten, merge,
-};
-use graphs::{order, shape, write};
+use btf::{BaseIndex, Btf, Builder, Endian, Error, Int, Kind, SectionVar, StrOffset, TypeId, flatten, merge};
+use graphs::{int, order, shape, strukt, write};
 use libbpf::Libbpf;
 use proptest::prelude::*;
 
 fn blob(builder: &Builder) -> Vec<u8> {
     builder.finish(Endian::NATIVE).unwrap()
-}
-
-fn int(builder: &mut Builder) -> TypeId {
-    builder.int(b"int", 4, Int { encoding: 1, bit_offset: 0, bits: 32 })
-}
-
-fn strukt(builder: &mut Builder, name: &str, size: u32, members: &[(&str, TypeId, u32)]) -> TypeId {
-    let members: Vec<Member> = members
-        .iter()
-        .map(|&(name, ty, bytes)| Member {
-            name: builder.string(name.as_bytes()),
-            ty,
-            bit_offset: bytes * 8,
-            bit_width: 0,
-        })
-        .collect();
-    builder.composite(Kind::Struct, name.as_bytes(), size, &members).unwrap()
 }
 
 /// Splits a module on a base, checks that the result is valid and means the same, and tells kind and name of what stayed.

@@ -368,16 +368,12 @@ fn command_fails() {
     let module = kernel.module_a();
     // Two modules need a folder.
     kernel.command(&[&module, &module, "-o".as_ref(), &kernel.path("vmlinux.btf")]).code(1);
-    let mut command = assert_cmd::Command::cargo_bin("btfgen").unwrap();
-    let failed = command
-        .arg("module")
-        .arg(&module)
-        .arg("--base")
-        .arg(&kernel.vmlinux)
-        .arg("-o")
-        .arg(&output)
-        .assert()
-        .code(1);
+    let on_vmlinux = || {
+        let mut command = assert_cmd::Command::cargo_bin("btfgen").unwrap();
+        command.arg("module").arg(&module).arg("--base").arg(&kernel.vmlinux).arg("-o").arg(&output);
+        command.assert()
+    };
+    let failed = on_vmlinux().code(1);
     let said = String::from_utf8_lossy(&failed.get_output().stderr).into_owned();
     assert!(said.contains("module_kernel.o") && said.contains("btfgen vmlinux"), "{said}");
     assert!(!output.exists());
@@ -385,16 +381,7 @@ fn command_fails() {
     assert_eq!(std::fs::read(&output).unwrap(), split(&module, &kernel.base, From::Auto, On::Base).unwrap());
     // A kernel that embeds its BTF is a base too.
     embed(&kernel.vmlinux, &kernel.base);
-    let mut command = assert_cmd::Command::cargo_bin("btfgen").unwrap();
-    command
-        .arg("module")
-        .arg(&module)
-        .arg("--base")
-        .arg(&kernel.vmlinux)
-        .arg("-o")
-        .arg(&output)
-        .assert()
-        .success();
+    on_vmlinux().success();
 }
 
 /// Check that a kernel and its modules become files of their own, or one in which nothing stands twice and which the kernel accepts.

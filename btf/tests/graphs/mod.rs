@@ -1,4 +1,4 @@
-//! Random graphs of types, with the cycles that C can form.
+//! Graphs of types for tests: random ones, with the cycles that C can form, and pieces of small ones.
 
 use btf::{Array, Builder, Int, Kind, Member, Param, TypeId};
 use proptest::prelude::*;
@@ -104,4 +104,28 @@ pub(crate) fn order(len: usize, seed: u64) -> Vec<usize> {
         order.swap(at, (random >> 33) as usize % (at + 1));
     }
     order
+}
+
+/// C's `int`.
+pub(crate) fn int(builder: &mut Builder) -> TypeId {
+    builder.int(b"int", 4, Int { encoding: 1, bit_offset: 0, bits: 32 })
+}
+
+/// A struct, with its members' places in bytes.
+pub(crate) fn strukt(
+    builder: &mut Builder,
+    name: &str,
+    size: u32,
+    members: &[(&str, TypeId, u32)],
+) -> TypeId {
+    let members: Vec<Member> = members
+        .iter()
+        .map(|&(name, ty, bytes)| Member {
+            name: builder.string(name.as_bytes()),
+            ty,
+            bit_offset: bytes * 8,
+            bit_width: 0,
+        })
+        .collect();
+    builder.composite(Kind::Struct, name.as_bytes(), size, &members).unwrap()
 }

@@ -16,7 +16,7 @@ use serde_json::json;
 use url::Url;
 
 use super::repository::{human_size, network};
-use super::vmlinux::FromArg;
+use super::vmlinux::{FromArg, threads};
 
 /// Take the BTF of the kernel in a Debian package (.deb, .ddeb), or make it from the kernel's debug information.
 ///
@@ -52,8 +52,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
         bail!("{}: no such directory; create it, or choose another place with --output", folder.display());
     }
-    let threads =
-        args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, std::num::NonZero::get);
+    let threads = threads(args.threads);
     let Source { name, url, length, reader } = Source::open(&args.package)?;
     let options = Options { release: args.kernel, length, threads, ..Options::default() };
 
