@@ -25,6 +25,8 @@ pub(super) struct Printer<'b, 'a> {
     /// The typedefs printed so far: others cannot be used yet.
     known: Vec<bool>,
     layouts: Layouts<'b, 'a>,
+    /// Bodies of unnamed types are left out: `struct {…}`.
+    brief: bool,
     depth: u32,
     /// Members and parameters that may still be printed: unnamed types are printed wherever they are used, and could multiply without end.
     budget: u64,
@@ -33,7 +35,23 @@ pub(super) struct Printer<'b, 'a> {
 impl<'b, 'a> Printer<'b, 'a> {
     pub(super) fn new(btf: &'b Btf<'a>, names: Names, pointer_size: u32) -> Self {
         let (layouts, known) = (Layouts::new(btf, pointer_size), vec![false; btf.type_count() as usize]);
-        Self { btf, names, known, layouts, depth: 0, budget: (btf.bytes().len() as u64).max(1 << 20) }
+        let budget = (btf.bytes().len() as u64).max(1 << 20);
+        Self { btf, names, known, layouts, brief: false, depth: 0, budget }
+    }
+
+    /// A printer of single lines, which takes every typedef for known.
+    pub(super) fn brief(btf: &'b Btf<'a>, names: Names, pointer_size: u32) -> Self {
+        let mut printer = Self::new(btf, names, pointer_size);
+        printer.known.fill(true);
+        printer.brief = true;
+        printer
+    }
+
+    /// A declaration in one line, without a semicolon. The name may be empty.
+    pub(super) fn line(&mut self, id: TypeId, name: &str) -> Result<String> {
+        let mut out = String::new();
+        self.declarator(&mut out, id, name.to_owned(), 0)?;
+        Ok(out)
     }
 
     /// `struct name;`
@@ -153,6 +171,9 @@ impl<'b, 'a> Printer<'b, 'a> {
                 let tag = self.names.of(ty.id());
                 if !tag.is_empty() {
                     return Ok(format!("{} {tag}", keyword(ty)));
+                }
+                if self.brief {
+                    return Ok(format!("{} {{…}}", keyword(ty)));
                 }
                 let mut body = String::new();
                 self.body(&mut body, ty, "", indent)?;
