@@ -35,7 +35,7 @@ pub(super) struct Printer<'b, 'a> {
 impl<'b, 'a> Printer<'b, 'a> {
     pub(super) fn new(btf: &'b Btf<'a>, names: Names, pointer_size: u32) -> Self {
         let (layouts, known) = (Layouts::new(btf, pointer_size), vec![false; btf.type_count() as usize]);
-        let budget = (btf.bytes().len() as u64).max(1 << 20);
+        let budget = (btf.bytes().len() as u64 / 2).max(1 << 16);
         Self { btf, names, known, layouts, brief: false, depth: 0, budget }
     }
 
