@@ -25,7 +25,7 @@ const MOST_THREADS: usize = 4;
 const BLOCKS: usize = 100_000;
 
 /// A decompressing reader. Errors of kind [`io::ErrorKind::InvalidData`] mean that the stream is broken.
-pub(super) struct XzReader<R> {
+pub(crate) struct XzReader<R> {
     input: R,
     threads: usize,
     memory: u64,
@@ -92,7 +92,7 @@ impl<R: BufRead> XzReader<R> {
             memory,
             header: [0; STREAM_HEADER],
             state: State::Beginning,
-            wanted: u64::MAX,
+            wanted: 0,
             next_block: 0,
             queue: VecDeque::new(),
             decoded: (Vec::new(), 0),
@@ -115,7 +115,12 @@ impl<R: BufRead> XzReader<R> {
         &self.input
     }
 
-    /// Says that the caller will stop at `offset` of the unpacked bytes, unless it changes its mind.
+    pub(super) fn into_inner(self) -> R {
+        self.input
+    }
+
+    /// Says that the caller will stop at `offset` of the unpacked bytes, unless it changes its mind. Until it is said, nothing is read
+    /// ahead.
     pub(super) fn expect_until(&mut self, offset: u64) {
         self.wanted = offset;
     }
