@@ -10,6 +10,7 @@
 //! - [`elf`] reads vmlinux by offset, wherever it is kept;
 //! - [`vmlinux`] takes the embedded `.BTF`, or converts DWARF;
 //! - [`module`] makes modules' split BTF on top of a kernel's;
+//! - [`route`] chooses the cheapest way from a kernel on offer to its BTF, and goes it;
 //! - [`sync`] does all of that for every kernel that an archive lacks.
 //!
 //! Nothing here serves HTTP, and nothing unpacks an archive to disk.
@@ -22,5 +23,6 @@ pub mod image;
 pub mod module;
 pub mod package;
 pub mod repo;
+pub mod route;
 pub mod sync;
 pub mod vmlinux;

@@ -53,6 +53,15 @@ pub enum Error {
         /// Its compression.
         compression: String,
     },
+    /// The package, or the server that has it, gives only the whole.
+    #[error("it cannot be read in parts: {reason}")]
+    NoParts {
+        /// Why not.
+        reason: Cow<'static, str>,
+    },
+    /// vmlinux was to come before the modules ([`super::Options::before_modules`]).
+    #[error("modules come before vmlinux in it")]
+    AfterModules,
     /// A good package, without a kernel.
     #[error("{identity} holds no vmlinux: {reason}")]
     NoKernel {

@@ -20,6 +20,7 @@ mod ar;
 pub(crate) mod codec;
 mod control;
 mod cpio;
+mod elf_end;
 mod error;
 mod input;
 mod lz4;
@@ -28,10 +29,12 @@ mod opened;
 pub(crate) mod places;
 mod rpm;
 mod search;
+pub(crate) mod sparse;
 mod store;
 mod tar;
 mod unpacked;
 mod xz;
+mod xz_index;
 
 use std::io::Read;
 
@@ -76,6 +79,8 @@ pub struct Options {
     pub aim: Aim,
     /// Give up on a bootable kernel whose configuration, which comes before it, says that it has no BTF.
     pub needs_btf: bool,
+    /// Give up where a module comes before vmlinux: another way to it is cheaper.
+    pub before_modules: bool,
     /// Length of the package in bytes, where it is known: one that is cut off is then refused although vmlinux may be complete.
     pub length: Option<u64>,
     /// Threads that decompress, beside the one that calls. More than four are not used.
@@ -94,6 +99,7 @@ impl Default for Options {
             release: None,
             aim: Aim::Either,
             needs_btf: false,
+            before_modules: false,
             length: None,
             threads: 1,
             whole: false,

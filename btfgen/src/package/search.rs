@@ -106,6 +106,9 @@ impl<R: Read> Search<R> {
             let wanted = self.options.release.as_deref().is_none_or(|wanted| wanted == release);
             match part {
                 Part::Module => {
+                    if self.options.before_modules && chosen.is_none() {
+                        return Err(Error::AfterModules);
+                    }
                     self.modules_passed += 1;
                     // What is wanted comes later: everything before it has to be unpacked.
                     self.package.expect_until(u64::MAX);
@@ -186,6 +189,22 @@ impl<R: Read> Search<R> {
             }
             _ => Ok(true),
         }
+    }
+
+    /// Reads until the configuration of the kernel meant, and gives it; `None`: there is none in the package.
+    ///
+    /// # Errors
+    /// Where the package is malformed.
+    pub fn config(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        while let Some(member) = self.package.next_member()? {
+            if let Some((Part::Config, release)) = part_of(&member.path).filter(|_| member.kind == Kind::File)
+                && self.options.release.as_deref().is_none_or(|wanted| wanted == release)
+            {
+                return self.bytes(&member, CONFIG_LEN).map(Some);
+            }
+        }
+        self.ended = true;
+        Ok(None)
     }
 
     /// The next module of the kernel meant; `None` at the package's end.
