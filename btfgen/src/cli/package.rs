@@ -178,10 +178,13 @@ fn tell(args: &Args, name: &str, fetched: &Fetched, elapsed: Duration) -> ExitCo
         }
     }
     let details = args.json.then(|| {
+        let package_bytes =
+            explanation.steps.iter().find(|step| step.taken).and_then(|step| step.package_bytes);
         let mut value = json!({
             "package": identity,
             "release": fetched.release,
             "path": path,
+            "package_bytes": package_bytes,
             "bytes_read": explanation.bytes(),
             "requests": explanation.requests(),
             "provenance": provenance(fetched),

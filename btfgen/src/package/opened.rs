@@ -154,14 +154,11 @@ impl<R: Read> Opened<R> {
     }
 
     /// What the files are in, for messages.
-    pub(super) fn part(&mut self) -> String {
-        let name = match &mut self.files {
-            Files::Deb(tar) => tar.get_mut().name().to_owned(),
-            Files::Rpm(cpio, _) => {
-                return format!("{} payload", cpio.get_mut().name().trim_start_matches("the "));
-            }
-        };
-        name
+    pub(super) fn part(&mut self) -> &str {
+        match &mut self.files {
+            Files::Deb(tar) => tar.get_mut().name(),
+            Files::Rpm(..) => "payload",
+        }
     }
 
     /// Leaves off, or reads on to the package's end where `whole` says so. `ended`: all files were read.

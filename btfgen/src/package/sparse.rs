@@ -184,9 +184,9 @@ impl<'p> Sparse<'p> {
             }
             _ => None,
         };
-        let located = match self.from_the_front(&wanted)? {
+        let located = match self.at_the_front(&wanted)? {
             Some(located) => located,
-            None => self.from_the_back(&wanted)?.ok_or_else(|| {
+            None => self.at_the_back(&wanted)?.ok_or_else(|| {
                 no_parts("vmlinux is neither in its first block nor the last large file in it")
             })?,
         };
@@ -194,7 +194,7 @@ impl<'p> Sparse<'p> {
     }
 
     /// Follows the tar as far as the first block goes, or the first module.
-    fn from_the_front(&self, wanted: &dyn Fn(&[u8]) -> Option<String>) -> Result<Option<Located>, Error> {
+    fn at_the_front(&self, wanted: &dyn Fn(&[u8]) -> Option<String>) -> Result<Option<Located>, Error> {
         let beginning = self.follow(&self.beginning, wanted)?;
         match beginning {
             Followed::Found(located) => Ok(Some(located)),
@@ -238,7 +238,7 @@ impl<'p> Sparse<'p> {
     }
 
     /// Finds the last large file, or a smaller one behind it.
-    fn from_the_back(&self, wanted: &dyn Fn(&[u8]) -> Option<String>) -> Result<Option<Located>, Error> {
+    fn at_the_back(&self, wanted: &dyn Fn(&[u8]) -> Option<String>) -> Result<Option<Located>, Error> {
         let mut chains = 0;
         for number in (0..self.blocks.len()).rev().take(LAST_BLOCKS) {
             let block = self.block(number)?;
@@ -353,7 +353,7 @@ impl<'p> Sparse<'p> {
             return Ok(Arc::clone(block));
         }
         let at = &self.blocks[number];
-        self.prefetch([at.unpacked_at..at.unpacked_at + at.unpacked])?;
+        self.prefetch(std::iter::once(at.unpacked_at..at.unpacked_at + at.unpacked))?;
         let block = Arc::new(self.decode(number)?);
         let mut cache = self.cache();
         cache.decoded.truncate(DECODED - 1);
@@ -389,7 +389,7 @@ impl<'p> Sparse<'p> {
             }
             return Ok(bytes);
         }
-        self.prefetch([range.clone()])?;
+        self.prefetch(std::iter::once(range.clone()))?;
         let mut bytes = vec![0; len];
         let mut rest = &mut bytes[..];
         let mut targets = Vec::new();

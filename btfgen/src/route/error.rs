@@ -12,7 +12,7 @@ use crate::vmlinux::ExtractError;
 pub enum Error {
     /// The network, or the server.
     #[error(transparent)]
-    Fetch(#[from] fetch::Error),
+    Fetch(Box<fetch::Error>),
     /// A package cannot be read, or has not what it should have.
     #[error(transparent)]
     Package(#[from] package::Error),
@@ -46,7 +46,7 @@ pub enum Error {
         /// The file in the package.
         path: String,
         /// Why.
-        source: ExtractError,
+        source: Box<ExtractError>,
     },
     /// The BTF has no `struct task_struct`.
     #[error("{path}: its BTF has no struct task_struct: it is not a kernel's")]
@@ -63,6 +63,12 @@ pub enum Error {
     /// Modules cannot be put on top of the kernel's BTF.
     #[error("the kernel's BTF cannot be a base for modules: {0}")]
     Base(btf::Error),
+}
+
+impl From<fetch::Error> for Error {
+    fn from(error: fetch::Error) -> Self {
+        Self::Fetch(Box::new(error))
+    }
 }
 
 impl Error {

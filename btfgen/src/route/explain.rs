@@ -61,6 +61,9 @@ pub struct Step {
     pub taken: bool,
     /// Why it was taken or not, or what it gave.
     pub reason: String,
+    /// Length of the package in bytes, where it was told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package_bytes: Option<u64>,
     /// Bytes that arrived.
     pub bytes: u64,
     /// Requests made.
@@ -89,19 +92,18 @@ impl Explanation {
 impl fmt::Display for Explanation {
     /// A line for each way.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Step { way, package, taken, reason, bytes, requests } in &self.steps {
+        for Step { way, package, taken, reason, package_bytes, bytes, requests } in &self.steps {
             write!(f, "{} {way}", if *taken { "+" } else { "-" })?;
             if let Some(package) = package {
                 write!(f, " ({package})")?;
             }
             write!(f, ": {reason}")?;
             if *requests > 0 {
-                let megabytes = *bytes as f64 / 1e6;
-                write!(
-                    f,
-                    "; {megabytes:.2} MB in {requests} request{}",
-                    if *requests == 1 { "" } else { "s" }
-                )?;
+                write!(f, "; {:.2} MB", *bytes as f64 / 1e6)?;
+                if let Some(length) = package_bytes {
+                    write!(f, " of {:.2}", *length as f64 / 1e6)?;
+                }
+                write!(f, " in {requests} request{}", if *requests == 1 { "" } else { "s" })?;
             }
             writeln!(f)?;
         }

@@ -13,13 +13,15 @@ use crate::fetch::{self, Client, Download, Ranges};
 use crate::package::sparse::Parts;
 use crate::package::{End, Error as PackageError, Identity, Signed};
 use crate::repo::keyring::{Keyring, Policy};
-use crate::repo::offer::Package;
+use crate::repo::offer::{Checksum, Package};
 
 /// Bytes and requests of one way.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Spent {
     bytes: Arc<AtomicU64>,
     requests: Arc<AtomicU64>,
+    /// Length of the package in bytes, once it is known; 0 before.
+    length: Arc<AtomicU64>,
     /// Of all ways together, for somebody who watches.
     watched: Arc<AtomicU64>,
 }
@@ -42,6 +44,15 @@ impl Spent {
         self.watched.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Length of the package in bytes, where it was told.
+    pub(super) fn length(&self) -> Option<u64> {
+        Some(self.length.load(Ordering::Relaxed)).filter(|&length| length > 0)
+    }
+
+    fn learn(&self, length: Option<u64>) {
+        self.length.store(length.unwrap_or(0), Ordering::Relaxed);
+    }
+
     fn ask(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
@@ -61,6 +72,7 @@ impl Stream {
         spent.ask();
         let download = client.open(&package.url)?;
         check_length(package, download.len())?;
+        spent.learn(download.len());
         let arrived = download.received();
         Ok(Self { download, arrived, counted: 0, spent: spent.clone() })
     }
@@ -126,7 +138,10 @@ impl Parts for InParts {
     }
 
     fn tail(&self, count: u64) -> Result<(u64, Vec<u8>), PackageError> {
-        self.counted(0, |ranges| ranges.tail_blocking(count), |(_, bytes)| bytes.len())
+        let (start, bytes) =
+            self.counted(0, |ranges| ranges.tail_blocking(count), |(_, bytes)| bytes.len())?;
+        self.spent.learn(Some(start + bytes.len() as u64));
+        Ok((start, bytes))
     }
 }
 
@@ -162,7 +177,7 @@ pub(super) fn check_identity(package: &Package, found: &Identity) -> Result<(), 
 pub(super) fn check_end(package: &Package, end: &End) -> Result<(Trust, Option<Digest>), Error> {
     let mut trust = package.trust;
     let expected = package.checksum.as_ref();
-    if let (Some(found), Some(expected)) = (end.sha256, expected.and_then(|checksum| checksum.sha256())) {
+    if let (Some(found), Some(expected)) = (end.sha256, expected.and_then(Checksum::sha256)) {
         if found != expected {
             return Err(Error::differs(package, format!("it has sha256 {found}, the index says {expected}")));
         }

@@ -64,8 +64,8 @@ impl<'a> Work<'a> {
             "" => public_url(&package.url),
             name => name.to_owned(),
         });
-        let (bytes, requests) = (spent.bytes(), spent.requests());
-        self.explanation.steps.push(Step { way, package, taken, reason, bytes, requests });
+        let (package_bytes, bytes, requests) = (spent.length(), spent.bytes(), spent.requests());
+        self.explanation.steps.push(Step { way, package, taken, reason, package_bytes, bytes, requests });
     }
 
     /// Goes one way and notes what came of it.
@@ -243,7 +243,7 @@ impl<'a> Work<'a> {
         let len = file.len();
         file.prefetch(&[0..ENDS.min(len), len.saturating_sub(ENDS)..len])?;
         let elf = Image::parse(file)
-            .map_err(|error| Error::Extract { path: path.to_owned(), source: error.into() })?;
+            .map_err(|error| Error::Extract { path: path.to_owned(), source: Box::new(error.into()) })?;
         let embedded = elf.section_named(".BTF").is_some() && self.options.from != From::Dwarf;
         let wanted = elf.sections.iter().filter(|section| {
             section.kind != NOBITS
@@ -258,7 +258,7 @@ impl<'a> Work<'a> {
     /// The BTF of vmlinux.
     fn extract(&self, file: &dyn ReadAt, path: &str) -> Result<Extracted, Error> {
         let extracted = vmlinux::extract(file, self.options.from, self.options.threads)
-            .map_err(|source| Error::Extract { path: path.to_owned(), source })?;
+            .map_err(|source| Error::Extract { path: path.to_owned(), source: Box::new(source) })?;
         let plausible = Btf::parse(&extracted.btf).is_ok_and(|btf| vmlinux::is_plausible_kernel(&btf));
         if plausible { Ok(extracted) } else { Err(Error::Implausible { path: path.to_owned() }) }
     }
