@@ -53,7 +53,7 @@ fn lists_kernels() {
     let newest = &kernels[0];
     assert_eq!(newest["flavour"], "686-pae");
     assert_eq!(newest["package"], "linux-image-6.1.0-50-686-pae-dbg");
-    assert_eq!(newest["embedded_btf"], false);
+    assert_eq!(newest["embedded_btf"], "no");
     assert!(newest.get("archive").is_none(), "{newest}");
     let path = newest["url"].as_str().unwrap().strip_prefix(&server.url("/")).unwrap();
     let package = fs::read(repository.root().join(path)).unwrap();
@@ -405,7 +405,7 @@ fn real_archive() {
     let kernels = listing["kernels"].as_array().unwrap();
     let pae = kernels.iter().filter(|kernel| kernel["flavour"] == "686-pae");
     for kernel in pae.clone() {
-        assert_eq!(kernel["embedded_btf"], false);
+        assert_eq!(kernel["embedded_btf"], "no");
         assert!(kernel["key"].as_str().unwrap().starts_with("debian/12/i386/6.1."), "{kernel}");
         assert!(kernel["size"].as_u64().unwrap() > 100_000_000, "{kernel}");
     }

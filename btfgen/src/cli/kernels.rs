@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use btf_archive::store::Archive;
-use btf_archive::{Digest, Key};
+use btf_archive::{Digest, Key, Trust};
 use btfgen::fetch::public_url;
+use btfgen::repo::offer::{Checksum, Expected, Package, Role};
 use btfgen::sync::{Planned, State, plan};
 use serde::Serialize;
 
@@ -36,17 +37,49 @@ pub(crate) struct Row {
     package_version: String,
     source_package: String,
     /// Of the package, in bytes.
-    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
     url: String,
-    sha256: Digest,
-    /// Whether the kernel is expected to carry BTF itself.
-    embedded_btf: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<Digest>,
+    /// The level that the package's description reached.
+    trust: Trust,
+    /// All packages of the kernel.
+    packages: Vec<PackageRow>,
+    /// Whether the kernel is expected to carry BTF itself: `yes`, `no` or `unknown`.
+    embedded_btf: Expected,
+    /// The repository.
+    origin: String,
     /// `missing`, `present`, `superseded` or `failed`; absent when no archive was named.
     #[serde(skip_serializing_if = "Option::is_none")]
     archive: Option<&'static str>,
     /// Why it failed, or what superseded it.
     #[serde(skip_serializing_if = "Option::is_none")]
     because: Option<String>,
+}
+
+/// One package in the output.
+#[derive(Serialize)]
+struct PackageRow {
+    role: Role,
+    package: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checksum: Option<Checksum>,
+}
+
+impl From<&Package> for PackageRow {
+    fn from(package: &Package) -> Self {
+        Self {
+            role: package.role,
+            package: package.name.clone(),
+            size: package.size,
+            url: public_url(&package.url),
+            checksum: package.checksum,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -100,16 +133,20 @@ impl Row {
             State::FailedBefore { reason } => ("failed", Some(reason)),
         };
         let kernel = planned.kernel;
+        let package = kernel.principal();
         Self {
-            url: public_url(&kernel.url),
-            key: kernel.key,
-            flavour: kernel.package.flavour,
-            package: kernel.package.package,
-            package_version: kernel.package.version,
-            source_package: kernel.package.source,
-            size: kernel.package.size,
-            sha256: kernel.package.sha256,
+            url: public_url(&package.url),
+            package: package.name.clone(),
+            package_version: package.version.clone(),
+            size: package.size,
+            sha256: package.checksum.as_ref().and_then(Checksum::sha256),
+            trust: package.trust,
+            packages: kernel.packages.iter().map(Into::into).collect(),
             embedded_btf: kernel.embeds_btf,
+            flavour: kernel.flavour,
+            source_package: kernel.source,
+            origin: kernel.origin,
+            key: kernel.key,
             archive: beside_archive.then_some(state),
             because,
         }
@@ -132,13 +169,18 @@ pub(crate) fn table(rows: &[Row]) -> String {
     }
     line("KERNEL", "VERSION", "PACKAGE", "BTF", if rows[0].archive.is_some() { "ARCHIVE" } else { "" });
     for row in rows {
-        let btf = if row.embedded_btf { "embedded" } else { "DWARF" };
+        let btf = match row.embedded_btf {
+            Expected::Yes => "embedded",
+            Expected::No => "DWARF",
+            Expected::Unknown => "?",
+        };
         let state = match (row.archive, &row.because) {
             (Some(state), Some(because)) => format!("{state}: {because}"),
             (Some(state), None) => state.to_owned(),
             (None, _) => String::new(),
         };
-        line(&row.key.to_string(), &row.package_version, &human_size(row.size), btf, &state);
+        let size = row.size.map_or_else(|| "?".into(), human_size);
+        line(&row.key.to_string(), &row.package_version, &size, btf, &state);
     }
     out
 }

@@ -8,9 +8,10 @@ use anyhow::{Context as _, bail};
 use btf_archive::OsRelease;
 use btfgen::apt_sources::{Address, AptSources};
 use btfgen::fetch::{self, public_url};
-use btfgen::repo::debian::{self, OfferedKernel, Options, Suite};
+use btfgen::repo::debian::{self, Options, Suite};
 use btfgen::repo::index_cache::IndexCache;
 use btfgen::repo::keyring::Keyring;
+use btfgen::repo::offer::{self, OfferedKernel};
 use btfgen::sync::Selection;
 use globset::{Glob, GlobMatcher};
 use tokio::runtime::Handle;
@@ -97,7 +98,7 @@ impl RepositoryArgs {
                 signed_by: suite.signer().to_owned(),
             });
         }
-        debian::newest_first(&mut offer.kernels);
+        offer::newest_first(&mut offer.kernels);
         offer.total = offer.kernels.len();
         let patterns: Vec<GlobMatcher> = self.kernel.iter().map(Glob::compile_matcher).collect();
         Selection { patterns, newest: self.limit }.apply(&mut offer.kernels);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use btf_archive::store::{self, Archive};
 use btf_archive::{Digest, Key};
-use btfgen::repo::debian::OfferedKernel;
+use btfgen::repo::offer::OfferedKernel;
 use btfgen::sync::{self, Done, Effort, Failure, Observer, Planned, State, plan};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -199,10 +199,10 @@ impl Args {
 
 impl FailedKernel {
     fn new(kernel: &OfferedKernel, kind: &'static str, reason: String) -> Self {
-        let package = &kernel.package;
+        let package = kernel.principal();
         Self {
             key: kernel.key.clone(),
-            package: package.package.clone(),
+            package: package.name.clone(),
             package_version: package.version.clone(),
             kind,
             reason,
@@ -265,7 +265,7 @@ fn print_plan(planned: Vec<Planned>, json: bool) -> anyhow::Result<ExitCode> {
     let missing: Vec<u64> = planned
         .iter()
         .filter(|planned| planned.state == State::Missing)
-        .map(|planned| planned.kernel.package.size)
+        .filter_map(|planned| planned.kernel.principal().size)
         .collect();
     let rows: Vec<Row> = planned.into_iter().map(|planned| Row::new(planned, true)).collect();
     if json {

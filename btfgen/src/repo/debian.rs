@@ -3,15 +3,17 @@
 use std::io::{self, BufReader, Read};
 use std::time::SystemTime;
 
-use btf_archive::{Digest, Key};
+use btf_archive::{Digest, Key, Trust};
 use flate2::bufread::MultiGzDecoder;
 use url::Url;
 
 use super::deb822::{self, Paragraphs};
-use super::debian_kernel::{self, DebugPackage};
+use super::debian_kernel::{self, KernelPackage};
 use super::index_cache::IndexCache;
 use super::keyring::{self, Keyring};
+use super::offer::{Checksum, Expected, OfferedKernel, Package, Places, Role, newest_first};
 use super::release::{self, IndexFile, Release};
+use super::version::VersionOrder;
 use crate::apt_sources::Address;
 use crate::fetch::{self, public_url};
 
@@ -163,19 +165,6 @@ pub struct Suite {
     expired: Option<String>,
 }
 
-/// A kernel that a suite offers.
-#[derive(Clone, Debug)]
-pub struct OfferedKernel {
-    /// What an archive calls it.
-    pub key: Key,
-    /// The package that holds its debug information.
-    pub package: DebugPackage,
-    /// Where that package is.
-    pub url: Url,
-    /// Whether it is expected to carry BTF itself.
-    pub embeds_btf: bool,
-}
-
 impl Suite {
     /// Opens suite `name` at the first of `addresses` where it is and its signature is good.
     pub async fn open(
@@ -280,7 +269,27 @@ impl Suite {
         Err(Error::NoArchitecture { suite: self.name.clone(), arch, offered })
     }
 
-    fn offered(&self, package: DebugPackage, arch: &str, index: &str) -> Result<OfferedKernel, Error> {
+    /// A kernel of these packages, of which there is at least one.
+    fn offered(&self, packages: Vec<KernelPackage>, arch: &str, index: &str) -> Result<OfferedKernel, Error> {
+        let first = packages.first().expect("a kernel has a package");
+        let release = first.release.as_str();
+        let expected = debian_kernel::likely_embeds_btf(arch, release);
+        Ok(OfferedKernel {
+            key: Key::new("debian", self.key_version(), arch, release)?,
+            flavour: debian_kernel::flavour(release).to_owned(),
+            source: first.source.clone(),
+            versions: VersionOrder::Deb,
+            embeds_btf: if expected { Expected::Yes } else { Expected::No },
+            origin: format!("{} at {}", self.name, public_url(&self.base)),
+            places: Places::default(),
+            packages: packages
+                .into_iter()
+                .map(|package| self.package(package, index))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn package(&self, package: KernelPackage, index: &str) -> Result<Package, Error> {
         let url = join(&self.base, &package.path);
         let path = &package.path;
         let outside = path.starts_with('/')
@@ -293,11 +302,15 @@ impl Suite {
                 path: package.path,
             });
         }
-        Ok(OfferedKernel {
-            key: Key::new("debian", self.key_version(), arch, &package.release)?,
-            embeds_btf: debian_kernel::likely_embeds_btf(arch, &package.release),
-            package,
+        Ok(Package {
+            role: package.role,
+            name: package.package,
+            version: package.version,
             url,
+            size: Some(package.size),
+            checksum: Some(Checksum::Sha256(package.sha256)),
+            trust: Trust::SignedIndex,
+            signature_keys: None,
         })
     }
 
@@ -361,24 +374,19 @@ impl Index<'_> {
         let fail = |source| Error::Index { url: url.clone(), source };
         let reader = decoder(bytes).map_err(|source| fail(deb822::Error::Read { line: 1, source }))?;
         let mut paragraphs = Paragraphs::new(BufReader::with_capacity(1 << 16, reader.take(EXPANDED_LIMIT)));
-        let mut kernels = Vec::new();
+        let mut packages = Vec::new();
         while let Some(paragraph) = paragraphs.next_paragraph().map_err(fail)? {
-            let Some(package) = debian_kernel::debug_package(&paragraph) else { continue };
-            kernels.push(suite.offered(package, &arch, &url)?);
+            packages.extend(debian_kernel::kernel_package(&paragraph));
+        }
+        let mut kernels = Vec::new();
+        for packages in debian_kernel::by_kernel(packages) {
+            if packages[0].role == Role::Debug {
+                kernels.push(suite.offered(packages, &arch, &url)?);
+            }
         }
         newest_first(&mut kernels);
         Ok(kernels)
     }
-}
-
-/// Sorts by the package's version, the newest first.
-pub fn newest_first(kernels: &mut [OfferedKernel]) {
-    kernels.sort_by(|left, right| {
-        debian_kernel::compare_versions(&right.package.version, &left.package.version)
-            .then_with(|| left.key.cmp(&right.key))
-            // The signed and the unsigned package of one kernel, of which one may be a shell.
-            .then_with(|| right.package.size.cmp(&left.package.size))
-    });
 }
 
 /// An index's extension, and how it is decompressed.

@@ -1,59 +1,69 @@
-//! Which of a Debian index's packages hold a kernel's debug information.
+//! Which of a Debian index's packages hold parts of a kernel.
 //!
-//! `linux-image-{release}-dbg` in Debian, `linux-image-[unsigned-]{release}-dbgsym` in its derivatives, where `{release}` is what
-//! `uname -r` will say. Three traps: metapackages have such names too (`linux-image-686-pae-dbg`, `linux-image-6.1-686-pae-dbg`), one name
-//! may be there in several versions, and one release may be there twice, signed and unsigned. Nothing here stops at a
-//! first match: every kernel is listed, and flavours do not hide one another.
+//! `linux-image-{release}-dbg` in Debian and `linux-image-[unsigned-]{release}-dbgsym` in its derivatives hold the debug information, where
+//! `{release}` is what `uname -r` will say; `linux-image-[unsigned-]{release}[-unsigned]` the kernel that boots, in Debian since Linux 7
+//! `linux-binary-[unsigned-]{release}`, with `linux-modules-{release}` and `linux-base-{release}` (the configuration) beside it. Three traps:
+//! metapackages have such names too (`linux-image-686-pae-dbg`, `linux-image-6.1-686-pae-dbg`), one name may be there in several
+//! versions, and one release may be there twice, signed and unsigned. Nothing here stops at a first match: every kernel is
+//! listed, and flavours do not hide one another.
 
-use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use btf_archive::Digest;
 
 use super::deb822::Paragraph;
+use super::offer::Role;
 
 /// Kernels' debug packages are hundreds of megabytes; below this, in bytes, one that depends on another package, or
 /// installs next to nothing, is a metapackage.
-const META_SIZE: u64 = 10_000_000;
+const META_DEBUG: u64 = 10_000_000;
+/// The same for the package that boots: the smallest kernel is larger.
+const META_IMAGE: u64 = 1_000_000;
 /// What a metapackage installs at most, in KiB: a changelog and a copyright file.
 const META_INSTALLED: u64 = 64;
 
-/// A package that holds the debug information of one kernel.
+/// A package that holds a part of one kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DebugPackage {
+pub(crate) struct KernelPackage {
+    /// Which part.
+    pub(crate) role: Role,
     /// What `uname -r` says on this kernel.
-    pub release: String,
-    /// `686-pae`, `cloud-amd64`: the release without version and ABI.
-    pub flavour: String,
+    pub(crate) release: String,
     /// Name of the package.
-    pub package: String,
+    pub(crate) package: String,
     /// Version of the package.
-    pub version: String,
+    pub(crate) version: String,
     /// Name of its source package.
-    pub source: String,
+    pub(crate) source: String,
     /// Where it is, relative to the archive's base.
-    pub path: String,
+    pub(crate) path: String,
     /// Size in bytes.
-    pub size: u64,
+    pub(crate) size: u64,
     /// Signed hash of the whole package.
-    pub sha256: Digest,
+    pub(crate) sha256: Digest,
 }
 
-/// The kernel's debug package that a paragraph of a `Packages` index describes, if it does.
-pub(crate) fn debug_package(paragraph: &Paragraph<'_>) -> Option<DebugPackage> {
+/// The part of a kernel that a paragraph of a `Packages` index describes, if it does.
+pub(crate) fn kernel_package(paragraph: &Paragraph<'_>) -> Option<KernelPackage> {
     let package = paragraph.get("Package")?;
-    let release = release_of_package(package)?;
+    let (role, release) = part_of_kernel(package)?;
     let size: u64 = paragraph.get("Size")?.parse().ok()?;
     let installed = paragraph.get("Installed-Size").and_then(|kib| kib.parse::<u64>().ok());
     let depends = paragraph.get("Depends").is_some_and(|depends| !depends.is_empty());
-    if size < META_SIZE && (depends || installed.is_some_and(|kib| kib <= META_INSTALLED)) {
+    let meta_size = match role {
+        Role::Debug => META_DEBUG,
+        Role::Image => META_IMAGE,
+        _ => 0,
+    };
+    if size < meta_size && (depends || installed.is_some_and(|kib| kib <= META_INSTALLED)) {
         return None;
     }
     let version = paragraph.get("Version")?;
     // `Source: linux-signed-amd64 (7.2.13+1)`: the version in parentheses is the source's, where it differs.
     let source = paragraph.get("Source").and_then(|source| source.split_ascii_whitespace().next());
-    Some(DebugPackage {
+    Some(KernelPackage {
+        role,
         release: release.to_owned(),
-        flavour: flavour(release).to_owned(),
         package: package.to_owned(),
         version: version.to_owned(),
         source: source.unwrap_or(package).to_owned(),
@@ -63,16 +73,46 @@ pub(crate) fn debug_package(paragraph: &Paragraph<'_>) -> Option<DebugPackage> {
     })
 }
 
-/// The release in a debug package's name, if it is one: a kernel's has at least two numbers (`6.1`).
-fn release_of_package(package: &str) -> Option<&str> {
-    let name = package.strip_prefix("linux-image-")?;
-    let name = name.strip_suffix("-dbg").or_else(|| name.strip_suffix("-dbgsym"))?;
+/// The packages of one kernel, the debug package first: those of one release and one version, the largest of each role (of the signed
+/// and the unsigned one, one may be a shell).
+pub(crate) fn by_kernel(packages: Vec<KernelPackage>) -> Vec<Vec<KernelPackage>> {
+    let mut kernels: BTreeMap<(String, String), BTreeMap<Role, KernelPackage>> = BTreeMap::new();
+    for package in packages {
+        let roles = kernels.entry((package.release.clone(), package.version.clone())).or_default();
+        if roles.get(&package.role).is_none_or(|known| known.size < package.size) {
+            roles.insert(package.role, package);
+        }
+    }
+    let debug_first = |roles: BTreeMap<Role, KernelPackage>| {
+        let mut packages: Vec<_> = roles.into_values().collect();
+        packages.sort_by_key(|package| package.role != Role::Debug);
+        packages
+    };
+    kernels.into_values().map(debug_first).collect()
+}
+
+/// What a package's name says that it holds, and of which release: a kernel's has at least two numbers (`6.1`).
+fn part_of_kernel(package: &str) -> Option<(Role, &str)> {
+    let (stem, role) = [
+        ("linux-image-", Role::Image),
+        ("linux-binary-", Role::Image),
+        ("linux-modules-", Role::Modules),
+        ("linux-base-", Role::Config),
+    ]
+    .into_iter()
+    .find_map(|(prefix, role)| Some((package.strip_prefix(prefix)?, role)))?;
+    let debug = stem.strip_suffix("-dbg").or_else(|| stem.strip_suffix("-dbgsym"));
+    let (name, role) = match debug {
+        Some(name) if package.starts_with("linux-image-") => (name, Role::Debug),
+        Some(_) => return None,
+        None => (stem, role),
+    };
     let name = name.strip_prefix("unsigned-").unwrap_or(name);
     let release = name.strip_suffix("-unsigned").unwrap_or(name);
     let (major, rest) = release.split_once('.')?;
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     (number(major) && rest.starts_with(|first: char| first.is_ascii_digit()) && rest.contains('-'))
-        .then_some(release)
+        .then_some((role, release))
 }
 
 /// A release without its version and ABI: `686-pae` of `6.1.0-47-686-pae`, `amd64` of `6.12.94+deb13-amd64`.
@@ -108,57 +148,6 @@ pub(crate) fn likely_embeds_btf(debian_arch: &str, release: &str) -> bool {
     }
 }
 
-/// Compares two package versions as dpkg does: epoch, upstream version, Debian revision (deb-version(7)).
-pub(crate) fn compare_versions(left: &str, right: &str) -> Ordering {
-    fn parts(version: &str) -> (u64, &str, &str) {
-        let (epoch, rest) = version.split_once(':').unwrap_or(("0", version));
-        let (upstream, revision) = rest.rsplit_once('-').unwrap_or((rest, ""));
-        (epoch.parse().unwrap_or(0), upstream, revision)
-    }
-    let (left, right) = (parts(left), parts(right));
-    left.0
-        .cmp(&right.0)
-        .then_with(|| compare_part(left.1, right.1))
-        .then_with(|| compare_part(left.2, right.2))
-}
-
-/// Compares by turns a run of other characters and a run of digits; `~` sorts before the end, letters before the rest.
-fn compare_part(mut left: &str, mut right: &str) -> Ordering {
-    fn weight(byte: Option<u8>) -> i32 {
-        match byte {
-            Some(b'~') => -1,
-            None => 0,
-            Some(byte) if byte.is_ascii_digit() => 0,
-            Some(byte) if byte.is_ascii_alphabetic() => i32::from(byte),
-            Some(byte) => i32::from(byte) + 256,
-        }
-    }
-    fn split(text: &str, digits: bool) -> (&str, &str) {
-        let end = text.bytes().position(|byte| byte.is_ascii_digit() != digits).unwrap_or(text.len());
-        text.split_at(end)
-    }
-    while !left.is_empty() || !right.is_empty() {
-        let ((left_word, left_rest), (right_word, right_rest)) = (split(left, false), split(right, false));
-        for at in 0..left_word.len().max(right_word.len()) {
-            let byte = |word: &str| weight(word.as_bytes().get(at).copied());
-            match byte(left_word).cmp(&byte(right_word)) {
-                Ordering::Equal => {}
-                unequal => return unequal,
-            }
-        }
-        let ((left_number, left_rest), (right_number, right_rest)) =
-            (split(left_rest, true), split(right_rest, true));
-        let significant = |number: &'_ str| number.trim_start_matches('0').len();
-        let by_length = significant(left_number).cmp(&significant(right_number));
-        let by_digits = || left_number.trim_start_matches('0').cmp(right_number.trim_start_matches('0'));
-        match by_length.then_with(by_digits) {
-            Ordering::Equal => (left, right) = (left_rest, right_rest),
-            unequal => return unequal,
-        }
-    }
-    Ordering::Equal
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,8 +160,8 @@ mod tests {
         )
     }
 
-    fn parsed(text: &str) -> Option<DebugPackage> {
-        debug_package(&Paragraph::parse(text.as_bytes()).unwrap())
+    fn parsed(text: &str) -> Option<KernelPackage> {
+        kernel_package(&Paragraph::parse(text.as_bytes()).unwrap())
     }
 
     /// Check that metapackages are told from kernels by their names, sizes and dependencies.
@@ -190,7 +179,7 @@ mod tests {
         assert_eq!(parsed(&paragraph("linux-image-6.1-686-pae-dbg", 1340, "Installed-Size: 13\n")), None);
         for other in [
             "linux-headers-6.1.0-47-686-pae",
-            "linux-image-6.1.0-47-686-pae",
+            "linux-modules-6.1.0-47-686-pae-dbg",
             "linux-libc-dev-dbg",
             "linux-image--dbg",
         ] {
@@ -199,20 +188,53 @@ mod tests {
         let kernel =
             parsed(&paragraph("linux-image-6.1.0-47-686-pae-dbg", 764_364_708, "Installed-Size: 3415098\n"))
                 .unwrap();
-        assert_eq!((kernel.release.as_str(), kernel.flavour.as_str()), ("6.1.0-47-686-pae", "686-pae"));
+        assert_eq!((kernel.role, kernel.release.as_str()), (Role::Debug, "6.1.0-47-686-pae"));
         assert_eq!(kernel.version, "6.1.170-3");
     }
 
-    /// Check that signed, unsigned and dbgsym names give the same release.
+    /// Check that the names of all parts, signed and unsigned, give the same release.
     #[test]
     fn package_names() {
-        for package in [
-            "linux-image-5.4.0-42-generic-dbgsym",
-            "linux-image-unsigned-5.4.0-42-generic-dbgsym",
-            "linux-image-5.4.0-42-generic-unsigned-dbg",
+        for (package, role) in [
+            ("linux-image-5.4.0-42-generic-dbgsym", Role::Debug),
+            ("linux-image-unsigned-5.4.0-42-generic-dbgsym", Role::Debug),
+            ("linux-image-5.4.0-42-generic-unsigned-dbg", Role::Debug),
+            ("linux-image-5.4.0-42-generic", Role::Image),
+            ("linux-image-unsigned-5.4.0-42-generic", Role::Image),
+            ("linux-image-5.4.0-42-generic-unsigned", Role::Image),
+            ("linux-binary-5.4.0-42-generic", Role::Image),
+            ("linux-binary-unsigned-5.4.0-42-generic", Role::Image),
+            ("linux-modules-5.4.0-42-generic", Role::Modules),
+            ("linux-base-5.4.0-42-generic", Role::Config),
         ] {
-            assert_eq!(release_of_package(package), Some("5.4.0-42-generic"));
+            assert_eq!(part_of_kernel(package), Some((role, "5.4.0-42-generic")));
         }
+        assert_eq!(part_of_kernel("linux-modules-extra-5.4.0-42-generic"), None);
+        assert_eq!(part_of_kernel("linux-base"), None);
+    }
+
+    /// Check that a kernel's packages come together by release and version, the debug package first, and that of a signed and an
+    /// unsigned package the larger is taken.
+    #[test]
+    fn kernels_of_packages() {
+        let image = "Depends: linux-base\n";
+        let packages = [
+            ("linux-image-6.1.0-47-686", 60_000_000, image),
+            ("linux-image-6.1.0-47-686-unsigned", 1_000, image),
+            ("linux-image-6.1.0-47-686-pae", 2_000_000, ""),
+            ("linux-image-6.1.0-47-686-pae-unsigned", 60_000_000, image),
+            ("linux-image-6.1.0-47-686-dbg", 600_000_000, ""),
+        ];
+        let packages = packages.map(|(name, size, more)| parsed(&paragraph(name, size, more)));
+        assert_eq!(packages[1], None, "a metapackage");
+        let kernels = by_kernel(packages.into_iter().flatten().collect());
+        let names: Vec<Vec<&str>> =
+            kernels.iter().map(|of| of.iter().map(|package| package.package.as_str()).collect()).collect();
+        let expected = [
+            &["linux-image-6.1.0-47-686-dbg", "linux-image-6.1.0-47-686"][..],
+            &["linux-image-6.1.0-47-686-pae-unsigned"],
+        ];
+        assert_eq!(names, expected);
     }
 
     /// Check that the flavour is found in every form of release that Debian has used.
@@ -244,46 +266,5 @@ mod tests {
         assert!(!likely_embeds_btf("s390x", "6.1.0-47-s390x"));
         assert!(likely_embeds_btf("s390x", "6.12.94+deb13-s390x"));
         assert!(!likely_embeds_btf("armhf", "7.2.13+deb14-armmp"));
-    }
-
-    /// Check the order of versions against dpkg's own verdicts.
-    #[test]
-    fn versions_as_dpkg_orders_them() {
-        let versions = [
-            "6.1.170-3",
-            "6.1.176-1",
-            "6.12.95-1~bpo12+1",
-            "6.12.95-1",
-            "6.12.117-1~deb12u1",
-            "1:4.9-1",
-            "4.9",
-            "4.9-0",
-            "7.0~rc3-1",
-            "7.0-1",
-            "6.1.99-1",
-            "6.1.099-1",
-            "5.10.0a-1",
-            "5.10.0+b-1",
-            "2.0.7s-1",
-            "2.0.7-1",
-        ];
-        for left in versions {
-            for right in versions {
-                let dpkg = |operator| {
-                    let status = std::process::Command::new("dpkg")
-                        .args(["--compare-versions", left, operator, right])
-                        .status();
-                    status.expect("dpkg is needed").success()
-                };
-                let expected = if dpkg("lt") {
-                    Ordering::Less
-                } else if dpkg("gt") {
-                    Ordering::Greater
-                } else {
-                    Ordering::Equal
-                };
-                assert_eq!(compare_versions(left, right), expected, "{left} and {right}");
-            }
-        }
     }
 }

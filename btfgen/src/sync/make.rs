@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use btf::Btf;
 use btf_archive::{BuildId, Digest, Source};
 
-use crate::repo::debian::OfferedKernel;
+use crate::repo::offer::{Checksum, OfferedKernel, Role};
 use crate::{fetch, package, vmlinux};
 
 /// Why a kernel did not get into the archive.
@@ -53,32 +53,39 @@ pub(super) fn make(
     whole: bool,
     read: Arc<AtomicU64>,
 ) -> Result<Made, Failure> {
-    let package = &kernel.package;
-    let download = client.open(&kernel.url).map_err(|error| Failure::Passing(error.to_string()))?;
-    if let Some(len) = download.len().filter(|len| *len != package.size) {
-        let reason = format!("the server's package has {len} bytes, the signed index says {}", package.size);
+    let Some(package) = kernel.package(Role::Debug) else {
+        return Err(Failure::Lasting("the repository has no package with its debug information".into()));
+    };
+    let download = client.open(&package.url).map_err(|error| Failure::Passing(error.to_string()))?;
+    if let (Some(len), Some(size)) = (download.len(), package.size)
+        && len != size
+    {
+        let reason = format!("the server's package has {len} bytes, the signed index says {size}");
         return Err(Failure::Passing(reason));
     }
     let options = package::Options {
-        release: Some(package.release.clone()),
-        length: Some(package.size),
+        release: Some(kernel.release().to_owned()),
+        length: package.size,
         threads,
         whole,
+        aim: package::Aim::Vmlinux,
         ..Default::default()
     };
     let found = package::read(Counted { download, read }, &options).map_err(of_package)?;
-    if (&found.identity.package, &found.identity.version) != (&package.package, &package.version) {
+    if (&found.identity.package, &found.identity.version) != (&package.name, &package.version) {
         let reason =
             format!("the server's package is {}, not the one that the signed index names", found.identity);
         return Err(Failure::Passing(reason));
     }
-    if let Some(sha256) = found.sha256.filter(|sha256| *sha256 != package.sha256) {
-        let reason =
-            format!("the server's package has sha256 {sha256}, the signed index says {}", package.sha256);
+    if let (Some(sha256), Some(expected)) =
+        (found.sha256, package.checksum.as_ref().and_then(Checksum::sha256))
+        && sha256 != expected
+    {
+        let reason = format!("the server's package has sha256 {sha256}, the signed index says {expected}");
         return Err(Failure::Passing(reason));
     }
     let lasting = |reason: String| Failure::Lasting(format!("{}: {reason}", found.path));
-    let extracted = vmlinux::extract(&found.vmlinux, vmlinux::From::Auto, threads)
+    let extracted = vmlinux::extract(&found.file, vmlinux::From::Auto, threads)
         .map_err(|error| lasting(error.to_string()))?;
     let lost = extracted.report.lost.len();
     if let Some(first) = extracted.report.lost.first() {

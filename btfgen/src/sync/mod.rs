@@ -24,7 +24,7 @@ pub use make::Failure;
 pub use plan::{Planned, Selection, State, plan};
 
 use crate::fetch::{self, public_url};
-use crate::repo::debian::OfferedKernel;
+use crate::repo::offer::OfferedKernel;
 use plan::lasting_failure;
 
 /// How much is done at once, and how much is read.
@@ -125,16 +125,20 @@ async fn add(
     kernel: &OfferedKernel,
     made: make::Made,
 ) -> Result<Result<KernelRecord, Failure>, Error> {
+    let package = kernel.principal();
     let draft = KernelDraft {
         key: kernel.key.clone(),
         build_id: made.build_id,
         provenance: Provenance {
-            package: Some(kernel.package.package.clone()),
-            package_version: Some(kernel.package.version.clone()),
-            url: Some(public_url(&kernel.url)),
+            package: Some(package.name.clone()),
+            package_version: Some(package.version.clone()),
+            url: Some(public_url(&package.url)),
             sha256: made.sha256,
             // Where reading stopped once vmlinux was complete, nothing but the index was checked.
-            trust: if made.sha256.is_some() { Trust::SignedPackage } else { Trust::SignedIndex },
+            trust: match package.trust {
+                Trust::SignedIndex if made.sha256.is_some() => Trust::SignedPackage,
+                of_index => of_index,
+            },
             source: made.source,
             generator: concat!("btfgen ", env!("CARGO_PKG_VERSION")).to_owned(),
         },

@@ -6,8 +6,7 @@ use std::collections::{HashMap, HashSet};
 use btf_archive::Key;
 use btf_archive::store::{Archive, Error, Subject};
 
-use crate::repo::debian::OfferedKernel;
-use crate::repo::debian_kernel::compare_versions;
+use crate::repo::offer::OfferedKernel;
 
 /// What a kernel's package means to an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,11 +43,11 @@ pub async fn plan(archive: Option<&Archive>, offered: Vec<OfferedKernel>) -> Res
     let mut planned = Vec::with_capacity(offered.len());
     for kernel in offered {
         // Two suites may carry the very same package.
-        if !seen.insert((kernel.key.clone(), kernel.package.version.clone())) {
+        if !seen.insert((kernel.key.clone(), kernel.principal().version.clone())) {
             continue;
         }
         let newest = &newest[&kernel.key];
-        let state = if *newest == kernel.package.version {
+        let state = if *newest == kernel.principal().version {
             beside(archive, &kernel).await?
         } else {
             State::Superseded { by: newest.clone() }
@@ -63,10 +62,10 @@ fn newest_versions(offered: &[OfferedKernel]) -> HashMap<Key, String> {
     let mut newest: HashMap<Key, String> = HashMap::new();
     for kernel in offered {
         match newest.entry(kernel.key.clone()) {
-            Entry::Vacant(entry) => drop(entry.insert(kernel.package.version.clone())),
+            Entry::Vacant(entry) => drop(entry.insert(kernel.principal().version.clone())),
             Entry::Occupied(mut entry) => {
-                if compare_versions(&kernel.package.version, entry.get()).is_gt() {
-                    entry.insert(kernel.package.version.clone());
+                if kernel.versions.compare(&kernel.principal().version, entry.get()).is_gt() {
+                    entry.insert(kernel.principal().version.clone());
                 }
             }
         }
@@ -78,8 +77,8 @@ async fn beside(archive: Option<&Archive>, kernel: &OfferedKernel) -> Result<Sta
     let Some(archive) = archive else { return Ok(State::Missing) };
     if let Some(known) = archive.catalog().by_key(&kernel.key).await? {
         match known.provenance.package_version {
-            Some(version) if compare_versions(&version, &kernel.package.version).is_lt() => {}
-            Some(version) if version != kernel.package.version => {
+            Some(version) if kernel.versions.compare(&version, &kernel.principal().version).is_lt() => {}
+            Some(version) if version != kernel.principal().version => {
                 return Ok(State::Superseded { by: version });
             }
             _ => return Ok(State::Present),
@@ -93,9 +92,9 @@ async fn beside(archive: Option<&Archive>, kernel: &OfferedKernel) -> Result<Sta
 
 /// Under what name a failure is recorded that will repeat itself until the package or this program changes.
 pub(super) fn lasting_failure(kernel: &OfferedKernel) -> Subject {
-    let package = &kernel.package;
+    let package = kernel.principal();
     let program = concat!("btfgen ", env!("CARGO_PKG_VERSION"));
-    Subject::Package(format!("{} {} {} ({program})", package.package, package.version, kernel.key.arch()))
+    Subject::Package(format!("{} {} {} ({program})", package.name, package.version, kernel.key.arch()))
 }
 
 /// Which of the offered kernels to look at.
@@ -111,18 +110,15 @@ impl Selection {
     /// Keeps what is selected of kernels that are sorted newest first.
     pub fn apply(&self, offered: &mut Vec<OfferedKernel>) {
         if !self.patterns.is_empty() {
-            offered.retain(|kernel| {
-                self.patterns.iter().any(|pattern| pattern.is_match(&kernel.package.release))
-            });
+            offered.retain(|kernel| self.patterns.iter().any(|pattern| pattern.is_match(kernel.release())));
         }
         if let Some(newest) = self.newest {
             let mut releases: HashMap<_, HashSet<String>> = HashMap::new();
             offered.retain(|kernel| {
-                let package = &kernel.package;
-                let line = (kernel.key.arch().to_owned(), package.flavour.clone(), package.source.clone());
+                let line = (kernel.key.arch().to_owned(), kernel.flavour.clone(), kernel.source.clone());
                 let taken = releases.entry(line).or_default();
-                taken.contains(&package.release)
-                    || taken.len() < newest && taken.insert(package.release.clone())
+                taken.contains(kernel.release())
+                    || taken.len() < newest && taken.insert(kernel.release().to_owned())
             });
         }
     }
