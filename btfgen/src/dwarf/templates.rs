@@ -11,11 +11,9 @@ use btf::kind::Info;
 use super::convert::FastMap;
 use super::layout::{Number, Plain, PlainName};
 use super::members::BITFIELD;
-#[cfg(doc)]
-use super::members::Member;
 
 /// What the DIE of a member or enumerator says, but for its type: the name as it stands there, and the place in bytes or the value. Of a bitfield
-/// it is the [`Name`](btf::dedup::Name), and a [`Member::bitfield_number`].
+/// it is the [`Name`](btf::dedup::Name), and a [`Member::bitfield_number`](super::members::Member::bitfield_number).
 pub(super) type Saying = (u32, u32);
 
 /// Tells names that are in DIEs from offsets.
