@@ -15,6 +15,7 @@ pub mod deb822;
 pub mod debian;
 mod debian_kernel;
 pub mod index_cache;
+pub(crate) mod indexed;
 pub mod keyring;
 pub mod offer;
 pub mod release;
