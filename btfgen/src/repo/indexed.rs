@@ -80,6 +80,13 @@ impl PackageName {
         own(name, version, release, arch)
     }
 
+    /// The name of the source package in the file name of a source RPM: `kernel` of `kernel-4.18.0-348.el8.src.rpm`.
+    pub(crate) fn of_source(file_name: &str) -> Option<String> {
+        let stem = file_name.strip_suffix(".src.rpm").or_else(|| file_name.strip_suffix(".nosrc.rpm"))?;
+        let name = stem.rsplit_once('-')?.0.rsplit_once('-')?.0;
+        (!name.is_empty() && name.len() <= TEXT_LIMIT).then(|| name.to_owned())
+    }
+
     /// Whether every part is short, not empty where it must not be, and made of what package managers allow: names with anything else
     /// are no names, but may be attempts at something.
     pub(crate) fn is_plain(&self) -> bool {

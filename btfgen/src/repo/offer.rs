@@ -27,7 +27,7 @@ pub struct OfferedKernel {
     pub flavour: String,
     /// Name of the source package: `linux`, `kernel`, `kernel-uek`.
     pub source: String,
-    /// The packages that hold its parts, at most one of each [`Role`], at least one.
+    /// The packages that hold its parts, at least one: one of each [`Role`], except that modules may be spread over several.
     pub packages: Vec<Package>,
     /// How versions of these packages compare.
     pub versions: VersionOrder,
@@ -40,7 +40,7 @@ pub struct OfferedKernel {
 }
 
 impl OfferedKernel {
-    /// The package of that role, if the repository has it.
+    /// The package of that role, if the repository has it; of several, the largest.
     pub fn package(&self, role: Role) -> Option<&Package> {
         self.packages.iter().find(|package| package.role == role)
     }
@@ -100,6 +100,10 @@ pub enum Role {
     Modules,
     /// Debug information of modules, where it is not in vmlinux' package.
     ModulesDebug,
+    /// No package, but vmlinux itself, with debug information, as debuginfod serves it.
+    Vmlinux,
+    /// No package, but the raw bytes of the kernel's `.BTF` section, as debuginfod serves it.
+    Btf,
     /// The kernel's configuration, where it is not in the image's package: Debian since Linux 7, in `linux-base-{release}`.
     Config,
 }
@@ -112,6 +116,8 @@ impl Role {
             Self::Debug => "debug",
             Self::Modules => "modules",
             Self::ModulesDebug => "modules-debug",
+            Self::Vmlinux => "vmlinux",
+            Self::Btf => "btf",
             Self::Config => "config",
         }
     }
@@ -333,7 +339,15 @@ mod tests {
     /// Check that the role's name in messages is its name in JSON.
     #[test]
     fn role_names() {
-        for role in [Role::Image, Role::Debug, Role::Modules, Role::ModulesDebug, Role::Config] {
+        for role in [
+            Role::Image,
+            Role::Debug,
+            Role::Modules,
+            Role::ModulesDebug,
+            Role::Vmlinux,
+            Role::Btf,
+            Role::Config,
+        ] {
             assert_eq!(serde_json::to_string(&role).unwrap(), format!("\"{role}\""));
         }
     }
