@@ -4,6 +4,7 @@ mod loopback;
 
 use std::io::Read as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use btfgen::fetch::{Client, Error, Options};
@@ -172,8 +173,8 @@ fn redirect_loop() {
         ..Answer::default()
     });
     let error = download(&server).unwrap_err();
-    assert!(error.to_string().contains("redirects"), "{error}");
-    assert!(!error.is_transient());
+    assert!(error.to_string().contains("more than 5 redirects"), "{error}");
+    assert!(matches!(error, Error::Redirect { .. }) && !error.is_transient());
     assert_eq!(server.requests().len(), 6);
 }
 
@@ -247,11 +248,165 @@ fn bytes_limit() {
     }
 }
 
-/// Check that only http and https are fetched.
+/// Check that other schemes than http, https and file are refused.
 #[test]
 fn schemes() {
     let (_runtime, client) = client();
-    for url in ["file:///etc/passwd", "ftp://127.0.0.1/x"] {
+    for url in ["gopher://127.0.0.1/x", "ftp://127.0.0.1/x"] {
         assert!(matches!(client.open(&Url::parse(url).unwrap()).unwrap_err(), Error::Scheme { .. }));
     }
+}
+
+/// Check that a file URL reads a local file, and that what is no regular file is an error and not a wait.
+#[test]
+fn local_files() {
+    let (runtime, client) = client();
+    let dir = tempfile::tempdir().unwrap();
+    let (path, bytes) = (dir.path().join("a b.deb"), body(700_000));
+    std::fs::write(&path, &*bytes).unwrap();
+    let url = Url::from_file_path(&path).unwrap();
+    let mut read = Vec::new();
+    let mut download = client.open(&url).unwrap();
+    assert_eq!(download.len(), Some(700_000));
+    download.read_to_end(&mut read).unwrap();
+    assert_eq!(read, *bytes);
+    let ranges = client.ranges(&url);
+    assert_eq!(ranges.len_blocking().unwrap(), 700_000);
+    assert_eq!(ranges.read_blocking(5..300_005).unwrap(), bytes[5..300_005]);
+    assert_eq!(runtime.block_on(ranges.tail(10)).unwrap(), (699_990, bytes[699_990..].to_vec()));
+    std::fs::write(&path, b"shorter").unwrap();
+    assert!(matches!(ranges.read_blocking(0..5).unwrap_err(), Error::Changed { .. }));
+
+    let missing = Url::from_file_path(dir.path().join("missing")).unwrap();
+    assert!(client.open(&missing).unwrap_err().is_not_found());
+    let folder = Url::from_file_path(dir.path()).unwrap();
+    assert!(matches!(client.open(&folder).unwrap_err(), Error::File { .. }));
+}
+
+/// Check that a server which asks to be left alone for longer than we wait is not asked again, that the error says for how long,
+/// and that a date will do as well.
+#[test]
+fn left_alone() {
+    for header in ["Retry-After: 3600".to_owned(), format!("Retry-After: {}", in_an_hour())] {
+        let server = Server::new(move |_| Answer {
+            status: Some("429 Too Many Requests"),
+            headers: vec![header.clone()],
+            ..Answer::default()
+        });
+        let error = download(&server).unwrap_err();
+        let asked = error.retry_after().unwrap().as_secs();
+        assert!((3500..=3600).contains(&asked) && error.is_transient(), "{error:?}");
+        assert!(error.to_string().contains("to be asked again in"), "{error}");
+        assert_eq!(server.requests().len(), 1);
+    }
+}
+
+fn in_an_hour() -> String {
+    httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(3600))
+}
+
+/// Check that a server that only drips is given up, although it is never silent, and that nobody waits for all of it.
+#[test]
+fn slow_drip() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = Runtime::new().unwrap();
+    let options = Options {
+        slowest_rate: 1 << 20,
+        slow_window: Duration::from_millis(100),
+        attempts: 2,
+        first_pause: Duration::from_millis(1),
+        ..Options::default()
+    };
+    let client = Client::new(runtime.handle().clone(), options).unwrap();
+    let server = Server::new(|_| Answer {
+        body: body(1 << 20),
+        headers: vec!["ETag: \"one\"".into()],
+        drip: Some((10, Duration::from_millis(10))),
+        ..Answer::default()
+    });
+    let url = Url::parse(&server.url("/file")).unwrap();
+    let error = runtime.block_on(client.bytes(&url, 1 << 20)).unwrap_err();
+    assert!(matches!(error, Error::TooSlow { rate: 1048576, .. }) && error.is_transient(), "{error:?}");
+    assert_eq!(server.requests().len(), 2);
+    let error = runtime.block_on(client.ranges(&url).read(0..1 << 19)).unwrap_err();
+    assert!(matches!(error, Error::TooSlow { .. }), "{error:?}");
+}
+
+/// Check that a server which sends a little and then cuts, each time, does not keep us for ever.
+#[test]
+fn cuts_without_end() {
+    let server = Server::new(|_| Answer {
+        body: body(100_000),
+        headers: vec!["ETag: \"one\"".into()],
+        cut_after: Some(10),
+        ..Answer::default()
+    });
+    let error = download(&server).unwrap_err();
+    assert!(matches!(error, Error::Transport { attempts: 4, .. }), "{error:?}");
+    assert_eq!(server.requests().len(), 4);
+}
+
+/// Check that the time for one file ends, whatever the server does with it.
+#[test]
+fn deadline() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = Runtime::new().unwrap();
+    let options = Options { total_timeout: Duration::from_millis(80), ..Options::default() };
+    let client = Client::new(runtime.handle().clone(), options).unwrap();
+    let drip = Server::new(|_| Answer {
+        body: body(1 << 20),
+        drip: Some((1000, Duration::from_millis(5))),
+        ..Answer::default()
+    });
+    let silent = Server::new(|_| Answer { silent: true, ..Answer::default() });
+    for server in [&drip, &silent] {
+        let url = Url::parse(&server.url("/file")).unwrap();
+        for error in [
+            runtime.block_on(client.bytes(&url, 1 << 20)).unwrap_err(),
+            runtime.block_on(client.ranges(&url).read(0..1 << 20)).unwrap_err(),
+        ] {
+            assert!(matches!(error, Error::Deadline { .. }) && error.is_transient(), "{error:?}");
+        }
+    }
+}
+
+/// Check that no more requests are at one server at once than allowed, that a broken one gives its place back, and that
+/// bandwidth stays below its limit.
+#[test]
+fn limits() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = Runtime::new().unwrap();
+    let options = Options {
+        connections_per_host: 1,
+        first_pause: Duration::from_millis(1),
+        bandwidth: Some(2_000_000),
+        ..Options::default()
+    };
+    let client = Client::new(runtime.handle().clone(), options).unwrap();
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (at_once, highest) = (Arc::clone(&now), Arc::clone(&most));
+    let server = Server::new(move |request| {
+        highest.fetch_max(at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(5));
+        at_once.fetch_sub(1, Ordering::SeqCst);
+        Answer {
+            body: body(100_000),
+            cut_after: (request.number == 1).then_some(50_000),
+            ..Answer::default()
+        }
+    });
+    let url = Url::parse(&server.url("/file")).unwrap();
+    let begun = std::time::Instant::now();
+    let tasks: Vec<_> = (0..4)
+        .map(|_| {
+            let (client, url) = (client.clone(), url.clone());
+            runtime.spawn(async move { client.bytes(&url, 100_000).await.unwrap() })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(runtime.block_on(task).unwrap(), *body(100_000));
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 1);
+    assert!(begun.elapsed() >= Duration::from_millis(150), "{:?}: 400 kB at 2 MB/s", begun.elapsed());
+    assert_eq!((client.requests(), client.fetched()), (5, 400_000));
 }

@@ -1,74 +1,70 @@
-//! One response body, read to its end through broken connections (RFC 9110: Range, If-Range, Content-Range).
+//! One file, read to its end through broken connections (RFC 9110: Range, If-Range, Content-Range).
+
+use std::io;
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE};
-use reqwest::{Response, StatusCode};
+use reqwest::StatusCode;
+use tokio::fs::File;
+use tokio::io::AsyncReadExt as _;
+use tokio::time::Instant;
 use url::Url;
 
-use super::retry::{Retry, is_transient, retry_after};
+use super::identity::{ContentRange, Identity};
+use super::retry::Retry;
+use super::send::{Answer, Ask};
 use super::{Client, Error, public_url};
 
-/// A response whose body is read chunk by chunk.
+/// How much of a local file is read at once, in bytes.
+const FILE_CHUNK: usize = 256 << 10;
+
+/// A file whose bytes are read chunk by chunk.
 #[derive(Debug)]
 pub struct Body {
     client: Client,
     url: Url,
-    response: Response,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Http(Box<Http>),
+    File { file: File, length: u64 },
+}
+
+/// A response, and what is needed to go on when it breaks.
+#[derive(Debug)]
+struct Http {
+    /// None only while the next one is asked for: each takes one of the places at its host.
+    answer: Option<Answer>,
     identity: Identity,
     /// Bytes given to the caller.
     offset: u64,
     /// Bytes of the current response to throw away: the server ignored a Range and began at the beginning.
     skip: u64,
     retry: Retry,
-}
-
-/// What must not change between two requests for one file. Some servers and proxies send no ETag and no date.
-#[derive(Debug, PartialEq, Eq)]
-struct Identity {
-    etag: Option<Vec<u8>>,
-    last_modified: Option<Vec<u8>>,
-    length: Option<u64>,
-}
-
-impl Identity {
-    fn new(headers: &HeaderMap, length: Option<u64>) -> Self {
-        let value =
-            |name| headers.get(name).map(|value: &reqwest::header::HeaderValue| value.as_bytes().to_vec());
-        Self { etag: value(ETAG), last_modified: value(LAST_MODIFIED), length }
-    }
-
-    /// Why `self`, seen when going on, is not the file that `first` described; `None` if it is.
-    fn differs_from(&self, first: &Self) -> Option<&'static str> {
-        if self.etag != first.etag {
-            Some("the file's ETag changed")
-        } else if self.last_modified != first.last_modified {
-            Some("the file's Last-Modified changed")
-        } else if self.length != first.length {
-            Some("the file's length changed")
-        } else {
-            None
-        }
-    }
+    flow: Flow,
+    deadline: Instant,
 }
 
 impl Body {
     pub(super) async fn open(client: Client, url: Url) -> Result<Self, Error> {
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(Error::Scheme { url: public_url(&url) });
-        }
-        let mut retry = Retry::new();
-        let response = request(&client, &url, 0, None, &mut retry).await?;
-        if response.status() != StatusCode::OK {
-            return Err(Error::Status { url: public_url(&url), status: response.status() });
-        }
-        let identity = Identity::new(response.headers(), response.content_length());
-        retry.progress();
-        Ok(Self { client, url, response, identity, offset: 0, skip: 0, retry })
+        let source = match url.scheme() {
+            "file" => {
+                let (file, length) = open_file(&url).await?;
+                Source::File { file, length }
+            }
+            "http" | "https" => Source::Http(Box::new(Http::open(&client, &url).await?)),
+            _ => return Err(Error::Scheme { url: public_url(&url) }),
+        };
+        Ok(Self { client, url, source })
     }
 
     /// Length of the whole body in bytes, where the server told it.
     pub fn len(&self) -> Option<u64> {
-        self.identity.length
+        match &self.source {
+            Source::Http(http) => http.identity.length,
+            Source::File { length, .. } => Some(*length),
+        }
     }
 
     /// Whether the server said that there is nothing to read.
@@ -83,10 +79,57 @@ impl Body {
 
     /// The next piece of the body, or `None` at its end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        let chunk = match &mut self.source {
+            Source::Http(http) => return http.chunk(&self.client, &self.url).await,
+            Source::File { file, .. } => {
+                let mut chunk = Vec::with_capacity(FILE_CHUNK);
+                let read = file.take(FILE_CHUNK as u64).read_to_end(&mut chunk).await;
+                read.map_err(|source| Error::File { url: public_url(&self.url), source })?;
+                Bytes::from(chunk)
+            }
+        };
+        self.client.count(chunk.len());
+        Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
+    }
+}
+
+/// Opens the regular file that a `file://` URL names.
+pub(super) async fn open_file(url: &Url) -> Result<(File, u64), Error> {
+    let failed = |source| Error::File { url: public_url(url), source };
+    let path = url.to_file_path().map_err(|()| failed(io::Error::other("names no local file")))?;
+    let file = File::open(path).await.map_err(failed)?;
+    let metadata = file.metadata().await.map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(failed(io::Error::other("is no regular file")));
+    }
+    Ok((file, metadata.len()))
+}
+
+impl Http {
+    async fn open(client: &Client, url: &Url) -> Result<Self, Error> {
+        let mut retry = Retry::new();
+        let deadline = Instant::now() + client.options.total_timeout;
+        let ask = Ask { url, place: None, range: None, if_range: None, offset: 0, deadline };
+        let answer = ask.send(client, &mut retry).await?;
+        let status = answer.response.status();
+        if status != StatusCode::OK {
+            return Err(Error::Status { url: public_url(url), status, retry_after: None });
+        }
+        let identity = Identity::new(answer.response.headers(), answer.response.content_length());
+        let flow = Flow::new(client);
+        Ok(Self { answer: Some(answer), identity, offset: 0, skip: 0, retry, flow, deadline })
+    }
+
+    async fn chunk(&mut self, client: &Client, url: &Url) -> Result<Option<Bytes>, Error> {
         loop {
-            match self.response.chunk().await {
-                Ok(Some(mut chunk)) => {
-                    self.client.count(&chunk);
+            let Some(answer) = &mut self.answer else {
+                return Err(Error::Abandoned { url: public_url(url) });
+            };
+            let next = answer.response.chunk();
+            match self.flow.next(client, self.deadline, next).await {
+                Next::Chunk(mut chunk) => {
+                    client.count(chunk.len());
+                    client.shared.hosts.pace(chunk.len()).await;
                     let skipped = chunk.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
                     self.skip -= skipped as u64;
                     let _ = chunk.split_to(skipped);
@@ -94,137 +137,149 @@ impl Body {
                         continue;
                     }
                     self.offset += chunk.len() as u64;
-                    self.retry.progress();
+                    self.retry.progress(chunk.len());
                     return Ok(Some(chunk));
                 }
-                Ok(None) if self.identity.length.is_none_or(|length| length == self.offset) => {
+                Next::End if self.identity.length.is_none_or(|length| length == self.offset) => {
                     return Ok(None);
                 }
                 // The length is known and was not reached: hyper reports that as an error, except where a proxy
                 // rewrote the framing.
-                Ok(None) => self.resume(None).await?,
-                Err(error) => self.resume(Some(error)).await?,
+                Next::End => self.resume(client, url, Broken::Early).await?,
+                Next::Failed(error) => self.resume(client, url, Broken::Failed(error)).await?,
+                Next::Slow => self.resume(client, url, Broken::Slow).await?,
+                Next::Deadline => {
+                    return Err(Error::Deadline {
+                        url: public_url(url),
+                        limit: client.options.total_timeout,
+                    });
+                }
             }
         }
     }
 
     /// Asks for the rest after the connection broke.
-    async fn resume(&mut self, cause: Option<reqwest::Error>) -> Result<(), Error> {
-        let refuse = |reason| Error::NotResumable { url: public_url(&self.url), offset: self.offset, reason };
-        if self.identity == (Identity { etag: None, last_modified: None, length: None }) {
-            return Err(refuse("the server sent neither ETag, Last-Modified nor length"));
+    async fn resume(&mut self, client: &Client, url: &Url, broken: Broken) -> Result<(), Error> {
+        let offset = self.offset;
+        let refuse = |reason| Error::NotResumable { url: public_url(url), offset, reason };
+        self.answer = None;
+        let slow = Error::TooSlow { url: public_url(url), offset, rate: client.options.slowest_rate };
+        if !self.identity.is_known() {
+            return Err(match broken {
+                Broken::Slow => slow,
+                _ => refuse("the server sent neither ETag, Last-Modified nor length"),
+            });
         }
-        match (self.retry.failed(&self.client.options, None), cause) {
+        match (self.retry.failed(&client.options, None), broken) {
+            // A drip is no progress, however long it lasts.
+            (_, Broken::Slow) if self.flow.strikes >= client.options.attempts => return Err(slow),
             (Some(pause), _) => tokio::time::sleep(pause).await,
-            (None, Some(source)) => return Err(self.transport(source)),
-            (None, None) => return Err(refuse("the server keeps ending the body early")),
+            (None, Broken::Slow) => return Err(slow),
+            (None, Broken::Failed(source)) => {
+                return Err(Error::Transport {
+                    url: public_url(url),
+                    offset,
+                    attempts: self.retry.failures(),
+                    source: source.without_url(),
+                });
+            }
+            (None, Broken::Early) => return Err(refuse("the server keeps ending the body early")),
         }
-        let response =
-            request(&self.client, &self.url, self.offset, Some(&self.identity), &mut self.retry).await?;
-        let (start, length) = match response.status() {
-            StatusCode::PARTIAL_CONTENT => content_range(response.headers())
-                .ok_or_else(|| refuse("the server answered a Range without a valid Content-Range"))?,
-            StatusCode::OK => (0, response.content_length()),
-            StatusCode::RANGE_NOT_SATISFIABLE => return Err(refuse("the file became shorter")),
-            status => return Err(Error::Status { url: public_url(&self.url), status }),
+        let ask = Ask {
+            url,
+            place: None,
+            range: (offset > 0).then(|| format!("bytes={offset}-")),
+            if_range: self.identity.strong_etag().filter(|_| offset > 0),
+            offset,
+            deadline: self.deadline,
         };
-        if let Some(reason) = Identity::new(response.headers(), length).differs_from(&self.identity) {
+        let answer = ask.send(client, &mut self.retry).await?;
+        let (start, length) = match answer.response.status() {
+            StatusCode::PARTIAL_CONTENT => {
+                let range = ContentRange::of(answer.response.headers())
+                    .ok_or_else(|| refuse("the server answered a Range without a valid Content-Range"))?;
+                (range.first, range.total)
+            }
+            StatusCode::OK => (0, answer.response.content_length()),
+            StatusCode::RANGE_NOT_SATISFIABLE => return Err(refuse("the file became shorter")),
+            status => return Err(Error::Status { url: public_url(url), status, retry_after: None }),
+        };
+        if let Some(reason) = Identity::new(answer.response.headers(), length).differs_from(&self.identity) {
             return Err(refuse(reason));
         }
-        self.skip = self.offset.checked_sub(start).ok_or_else(|| refuse("the server skipped bytes"))?;
-        self.response = response;
+        self.skip = offset.checked_sub(start).ok_or_else(|| refuse("the server skipped bytes"))?;
+        self.answer = Some(answer);
         Ok(())
     }
+}
 
-    fn transport(&self, source: reqwest::Error) -> Error {
-        Error::Transport {
-            url: public_url(&self.url),
-            offset: self.offset,
-            attempts: self.retry.failures(),
-            source: source.without_url(),
-        }
+/// How a body broke.
+enum Broken {
+    /// It ended before its length.
+    Early,
+    Failed(reqwest::Error),
+    Slow,
+}
+
+/// What came next.
+pub(super) enum Next {
+    Chunk(Bytes),
+    End,
+    Failed(reqwest::Error),
+    Slow,
+    Deadline,
+}
+
+/// Measures how much a server sends while we wait for it; time that the reader takes does not count.
+#[derive(Debug)]
+pub(super) struct Flow {
+    waited: std::time::Duration,
+    bytes: u64,
+    /// How often it was too little.
+    pub(super) strikes: u32,
+    least: u64,
+}
+
+impl Flow {
+    pub(super) fn new(client: &Client) -> Self {
+        let window = client.options.slow_window.as_secs_f64();
+        // The cast saturates.
+        let least = (client.options.slowest_rate as f64 * window) as u64;
+        Self { waited: std::time::Duration::ZERO, bytes: 0, strikes: 0, least }
     }
-}
 
-/// Sends one GET for the bytes from `offset` on, and again after pauses, until there is an answer that is no transient
-/// failure.
-async fn request(
-    client: &Client,
-    url: &Url,
-    offset: u64,
-    identity: Option<&Identity>,
-    retry: &mut Retry,
-) -> Result<Response, Error> {
-    loop {
-        let mut request = client.http.get(url.clone());
-        if offset > 0 {
-            request = request.header(RANGE, format!("bytes={offset}-"));
-        }
-        // Only a strong ETag may guard a range; without one, the answer's own validators are compared.
-        let etag = identity.and_then(|identity| identity.etag.as_ref());
-        if let Some(etag) = etag.filter(|etag| offset > 0 && !etag.starts_with(b"W/")) {
-            request = request.header(IF_RANGE, etag.as_slice());
-        }
-        match request.send().await {
-            Ok(response) if is_transient(response.status()) => {
-                let Some(pause) = retry.failed(&client.options, retry_after(response.headers())) else {
-                    return Err(Error::Status { url: public_url(url), status: response.status() });
-                };
-                tracing::info!(url = public_url(url), status = %response.status(), ?pause, "trying again");
-                drop(response);
-                tokio::time::sleep(pause).await;
+    /// Waits for the next chunk of a response, for no longer than its server deserves.
+    pub(super) async fn next(
+        &mut self,
+        client: &Client,
+        deadline: Instant,
+        chunk: impl Future<Output = Result<Option<Bytes>, reqwest::Error>>,
+    ) -> Next {
+        let window = client.options.slow_window;
+        let mut chunk = std::pin::pin!(chunk);
+        loop {
+            let begun = Instant::now();
+            let until = deadline.min(begun + window.saturating_sub(self.waited));
+            let result = tokio::time::timeout_at(until, chunk.as_mut()).await;
+            self.waited += begun.elapsed();
+            if let Ok(Ok(Some(chunk))) = &result {
+                self.bytes += chunk.len() as u64;
             }
-            Ok(response) => return Ok(response),
-            Err(error) if error.is_builder() || error.is_redirect() => {
-                return Err(Error::Request { url: public_url(url), source: error.without_url() });
+            if self.waited >= window {
+                let slow = self.bytes < self.least;
+                (self.waited, self.bytes) = (std::time::Duration::ZERO, 0);
+                if slow && !matches!(result, Ok(Ok(None))) {
+                    self.strikes += 1;
+                    return Next::Slow;
+                }
             }
-            Err(error) => {
-                let Some(pause) = retry.failed(&client.options, None) else {
-                    return Err(Error::Transport {
-                        url: public_url(url),
-                        offset,
-                        attempts: retry.failures(),
-                        source: error.without_url(),
-                    });
-                };
-                tracing::info!(
-                    url = public_url(url),
-                    error = super::chain(&error.without_url()),
-                    ?pause,
-                    "trying again"
-                );
-                tokio::time::sleep(pause).await;
+            match result {
+                Ok(Ok(Some(chunk))) => return Next::Chunk(chunk),
+                Ok(Ok(None)) => return Next::End,
+                Ok(Err(error)) => return Next::Failed(error),
+                Err(_) if Instant::now() >= deadline => return Next::Deadline,
+                Err(_) => {}
             }
-        }
-    }
-}
-
-/// First byte and, unless it is `*`, total length in `Content-Range: bytes FIRST-LAST/TOTAL`.
-fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
-    let value = headers.get(CONTENT_RANGE)?.to_str().ok()?;
-    let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
-    let (first, last) = range.split_once('-')?;
-    let (first, last) = (first.parse::<u64>().ok()?, last.parse::<u64>().ok()?);
-    let total = if total == "*" { None } else { Some(total.parse::<u64>().ok()?) };
-    (first <= last && total.is_none_or(|total| last < total)).then_some((first, total))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Check which Content-Range values are believed.
-    #[test]
-    fn content_range_values() {
-        let parse = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_RANGE, value.parse().unwrap());
-            content_range(&headers)
-        };
-        assert_eq!(parse("bytes 5-9/10"), Some((5, Some(10))));
-        assert_eq!(parse("bytes 5-9/*"), Some((5, None)));
-        for wrong in ["bytes */10", "bytes 9-5/10", "bytes 5-10/10", "5-9/10", "bytes 5-9", "bytes -1-9/10"] {
-            assert_eq!(parse(wrong), None, "{wrong}");
         }
     }
 }

@@ -1,182 +1,116 @@
-//! Bringing bytes over HTTP: time limits, bounded retries, resumption of a broken body, and an early stop.
+//! Bringing bytes from servers that may fail, lie or dawdle: time limits, bounded retries, resumption of a broken body, parts of
+//! files, and an early stop.
 //!
-//! - [`Client`] holds the limits and the connections, and counts every byte it received;
+//! - [`Client`] holds the limits and the connections, and counts every byte it received and every request it made;
 //! - [`Body`] is one response as an async stream of chunks: when the connection breaks in the middle it asks for the
 //!   rest with a `Range`, and goes on only if the server still has the same file (ETag, Last-Modified and length);
 //! - [`Download`] is a [`Body`] behind [`std::io::Read`], for decoders, which are synchronous. Dropping it ends the
-//!   transfer: a package of 700 MB is left after the 70 MB that matter.
+//!   transfer: a package of 700 MB is left after the 70 MB that matter;
+//! - [`Ranges`] reads parts of a file, each by one request.
+//!
+//! Redirects are followed one by one (`send`): never from https to http, and never from a public server to an address that is
+//! not public (`address`, `resolve`), whatever a name means at that moment. `hosts` says how hard a server may be used.
+//! `file://` URLs name local files.
 //!
 //! Proxies come from the environment (`http_proxy`, `https_proxy`, `no_proxy`). TLS is rustls with the system's roots.
 //! The caller installs the crypto provider (`rustls::crypto::ring::default_provider().install_default()`).
 
+mod address;
 mod body;
 mod download;
+mod error;
+mod hosts;
+mod identity;
+mod options;
+mod ranges;
+mod resolve;
 mod retry;
+mod send;
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-use reqwest::StatusCode;
 use tokio::runtime::Handle;
 use url::Url;
 
+pub use self::address::Scope;
 pub use self::body::Body;
 pub use self::download::Download;
-
-/// Limits of a [`Client`].
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// How long a connection may take to open.
-    pub connect_timeout: Duration,
-    /// How long a server may stay silent, before its answer and between two pieces of a body.
-    pub idle_timeout: Duration,
-    /// Attempts in a row without a single new byte, before giving up.
-    pub attempts: u32,
-    /// Pause after the first failed attempt; doubled after each further one.
-    pub first_pause: Duration,
-    /// No pause is longer than this, whatever `Retry-After` asks for.
-    pub longest_pause: Duration,
-    /// Redirects followed for one request.
-    pub redirects: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            connect_timeout: Duration::from_secs(15),
-            idle_timeout: Duration::from_secs(30),
-            attempts: 5,
-            first_pause: Duration::from_millis(500),
-            longest_pause: Duration::from_secs(30),
-            redirects: 5,
-        }
-    }
-}
-
-/// Why a URL could not be read. URLs in messages carry no user name, password, query or fragment.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The client could not be set up.
-    #[error("cannot set up the HTTP client: {}", chain(.0))]
-    Setup(#[source] reqwest::Error),
-    /// Neither `http` nor `https`.
-    #[error("{url}: only http and https URLs can be fetched")]
-    Scheme {
-        /// The URL asked for.
-        url: String,
-    },
-    /// The server answered, and not with the file. After retries, where the status allows them.
-    #[error("{url}: the server answered {status}")]
-    Status {
-        /// The URL asked for.
-        url: String,
-        /// What the server answered.
-        status: StatusCode,
-    },
-    /// The connection failed or broke, and retrying did not help.
-    #[error("{url}: failed at byte {offset} after {attempts} attempts: {}", chain(.source))]
-    Transport {
-        /// The URL asked for.
-        url: String,
-        /// How many bytes of the body had arrived.
-        offset: u64,
-        /// Attempts in a row that brought no new byte.
-        attempts: u32,
-        /// The last failure.
-        source: reqwest::Error,
-    },
-    /// The request cannot be sent or its redirects cannot be followed; retrying would not help.
-    #[error("{url}: {}", chain(.source))]
-    Request {
-        /// The URL asked for.
-        url: String,
-        /// What is wrong.
-        source: reqwest::Error,
-    },
-    /// The connection broke, and the server has another file by now, or cannot prove that it has not.
-    #[error("{url}: broke at byte {offset}, and cannot be resumed: {reason}; start again")]
-    NotResumable {
-        /// The URL asked for.
-        url: String,
-        /// How many bytes of the body had arrived.
-        offset: u64,
-        /// What differs.
-        reason: &'static str,
-    },
-    /// The body is longer than the caller accepts.
-    #[error("{url}: longer than the {limit} bytes allowed here")]
-    TooLong {
-        /// The URL asked for.
-        url: String,
-        /// The limit in bytes.
-        limit: u64,
-    },
-    /// The task that fetches ended without a result: the runtime was shut down.
-    #[error("{url}: the download was abandoned")]
-    Abandoned {
-        /// The URL asked for.
-        url: String,
-    },
-}
-
-impl Error {
-    /// Whether the server says that the file is not there.
-    pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Status { status, .. } if matches!(*status, StatusCode::NOT_FOUND | StatusCode::GONE))
-    }
-
-    /// Whether trying again later may work: the network or the server failed, not the request.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Status { status, .. } => retry::is_transient(*status),
-            Self::Transport { .. } | Self::NotResumable { .. } | Self::Abandoned { .. } => true,
-            Self::Setup(_) | Self::Scheme { .. } | Self::Request { .. } | Self::TooLong { .. } => false,
-        }
-    }
-}
-
-/// `error` and its sources in one line; reqwest's own message stops at the first.
-fn chain(error: &reqwest::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        if !line.contains(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        source = cause.source();
-    }
-    line
-}
+pub use self::error::Error;
+use self::hosts::Hosts;
+pub use self::options::{Network, Options, Resolve};
+pub use self::ranges::Ranges;
+use self::resolve::Names;
 
 /// `url` as it may be shown and recorded: without user name, password, query and fragment.
 pub fn public_url(url: &Url) -> String {
     btf_archive::Provenance::public_url(url.as_str())
 }
 
-/// An HTTP client; clones share connections and the count of bytes.
+/// A client for http, https and file URLs; clones share connections, limits and counts.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: reqwest::Client,
-    runtime: Handle,
+    shared: Arc<Shared>,
+    names: Names,
     options: Arc<Options>,
-    fetched: Arc<AtomicU64>,
+    runtime: Handle,
+    certificate: Option<Certificate>,
+    /// One for our own requests, one for those that a server of each scope caused; with and without the client certificate.
+    pools: Arc<Mutex<Pools>>,
+}
+
+type Pools = HashMap<(Option<Scope>, bool), reqwest::Client>;
+
+/// What clones, and clients made of one another, have in common.
+#[derive(Debug)]
+struct Shared {
+    hosts: Hosts,
+    fetched: AtomicU64,
+    requests: AtomicU64,
+}
+
+/// How a client shows who it is.
+#[derive(Clone, Debug)]
+struct Certificate {
+    identity: reqwest::Identity,
+    authorities: Vec<reqwest::Certificate>,
 }
 
 impl Client {
     /// A client whose downloads run on `runtime`.
     pub fn new(runtime: Handle, options: Options) -> Result<Self, Error> {
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("btfgen/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(options.connect_timeout)
-            .read_timeout(options.idle_timeout)
-            .redirect(redirects(options.redirects))
-            .build()
-            .map_err(Error::Setup)?;
-        Ok(Self { http, runtime, options: Arc::new(options), fetched: Arc::default() })
+        let shared =
+            Shared { hosts: Hosts::new(&options), fetched: AtomicU64::new(0), requests: AtomicU64::new(0) };
+        let client = Self {
+            shared: Arc::new(shared),
+            names: Names::new(options.network.clone()),
+            options: Arc::new(options),
+            runtime,
+            certificate: None,
+            pools: Arc::default(),
+        };
+        // What cannot be set up is told here, not at the first request.
+        client.http(None, true)?;
+        Ok(client)
+    }
+
+    /// A client that shows this certificate to the servers it is sent to, and shares limits and counts with `self`. Servers that
+    /// those redirect to do not see it, unless they are of the same origin.
+    ///
+    /// `identity` is PEM with a private key and its certificates; `authorities` PEM with certificates that may vouch for the
+    /// servers, beside the system's.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] if they cannot be read.
+    pub fn with_certificate(&self, identity: &[u8], authorities: &[u8]) -> Result<Self, Error> {
+        let certificate = Certificate {
+            identity: reqwest::Identity::from_pem(identity).map_err(Error::Setup)?,
+            authorities: reqwest::Certificate::from_pem_bundle(authorities).map_err(Error::Setup)?,
+        };
+        let client = Self { certificate: Some(certificate), pools: Arc::default(), ..self.clone() };
+        client.http(None, true)?;
+        Ok(client)
     }
 
     /// Asks for `url` and returns its body, not yet read. Retries until an answer comes or the attempts are used up.
@@ -207,28 +141,49 @@ impl Client {
         Download::open(self, url)
     }
 
+    /// `url` to be read in parts. Nothing is asked for yet.
+    pub fn ranges(&self, url: &Url) -> Ranges {
+        Ranges::new(self.clone(), url.clone())
+    }
+
     /// Bytes of bodies received so far by this client and its clones, repeated ones included.
     pub fn fetched(&self) -> u64 {
-        self.fetched.load(Ordering::Relaxed)
+        self.shared.fetched.load(Ordering::Relaxed)
     }
 
-    fn count(&self, chunk: &Bytes) {
-        self.fetched.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+    /// Requests made so far by this client and its clones, redirects and repeated ones included.
+    pub fn requests(&self) -> u64 {
+        self.shared.requests.load(Ordering::Relaxed)
     }
-}
 
-/// Follows at most `limit` redirects, and none from https to http: what was asked for in private is not fetched in public.
-fn redirects(limit: usize) -> reqwest::redirect::Policy {
-    reqwest::redirect::Policy::custom(move |attempt| {
-        let from_tls = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
-        if attempt.previous().len() > limit {
-            attempt.error(format!("more than {limit} redirects"))
-        } else if from_tls && attempt.url().scheme() != "https" {
-            attempt.error("redirected from https to a URL without TLS")
-        } else {
-            attempt.follow()
+    fn count(&self, bytes: usize) {
+        self.shared.fetched.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn count_request(&self) {
+        self.shared.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The connections for our own requests, or for those that a server in `from` caused.
+    fn http(&self, from: Option<Scope>, same_origin: bool) -> Result<reqwest::Client, Error> {
+        let certificate = self.certificate.as_ref().filter(|_| same_origin);
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(http) = pools.get(&(from, certificate.is_some())) {
+            return Ok(http.clone());
         }
-    })
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("btfgen/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(self.options.connect_timeout)
+            .read_timeout(self.options.idle_timeout)
+            .dns_resolver(self.names.resolver(from))
+            .redirect(reqwest::redirect::Policy::none());
+        if let Some(Certificate { identity, authorities }) = certificate {
+            builder = builder.identity(identity.clone()).tls_certs_merge(authorities.clone());
+        }
+        let http = builder.build().map_err(Error::Setup)?;
+        pools.insert((from, certificate.is_some()), http.clone());
+        Ok(http)
+    }
 }
 
 #[cfg(test)]

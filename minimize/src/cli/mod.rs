@@ -4,5 +4,6 @@ pub(crate) mod bpftool;
 pub(crate) mod build;
 pub(crate) mod completions;
 mod files;
+pub(crate) mod header;
 pub(crate) mod relocs;
 mod telling;
