@@ -48,6 +48,7 @@ pub(super) fn distro(id: &str, sources: &[Source]) -> Result<Distro, Vec<Problem
         places: own.places.clone().unwrap_or_default(),
         releases: Vec::new(),
         client_certificate: own.client_certificate.clone(),
+        shipped: sources.iter().all(|source| source.shipped),
         rules,
         embeds: own.btf.iter().flatten().map(embeds).collect(),
         examples: 0,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::repo::offer::{Places, Role};
@@ -101,7 +101,7 @@ pub(super) struct KeySet {
 }
 
 /// A TLS certificate of this machine.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct ClientCertificate {
     /// PEM file with the certificate; a `*` in the file's name stands for anything, and the first that has its key is used.

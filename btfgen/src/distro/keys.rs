@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::definition::ClientCertificate;
+use crate::fetch;
 use crate::repo::keyring::{self, Keyring};
 
 /// Keys that may sign, pinned by a definition: files, of which the first that exists is used, and the certificates that may be
@@ -44,10 +45,32 @@ impl PinnedKeys {
 }
 
 impl ClientCertificate {
-    /// The certificate and its key, if both are on this machine.
+    /// The same with the names of files that are on this machine, if there are such.
     ///
     /// A `*` in the certificate's file name stands for anything: entitlements are named after their serial number.
-    pub fn installed(&self) -> Option<(PathBuf, PathBuf)> {
+    pub fn installed(&self) -> Option<Self> {
+        let (certificate, key) = self.pair()?;
+        Some(Self {
+            certificate,
+            key,
+            authority: self.authority.clone().filter(|authority| authority.is_file()),
+        })
+    }
+
+    /// A client that logs in with it, and shares everything else with `client`.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is not what it should be; the message names it.
+    pub fn client(&self, client: &fetch::Client) -> Result<fetch::Client, String> {
+        let read = |path: &Path| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
+        let identity = [read(&self.key)?, read(&self.certificate)?].join(&b'\n');
+        let authority = self.authority.as_deref().map(read).transpose()?.unwrap_or_default();
+        client
+            .with_certificate(&identity, &authority)
+            .map_err(|error| format!("{}: {error}", self.certificate.display()))
+    }
+
+    fn pair(&self) -> Option<(PathBuf, PathBuf)> {
         let name = self.certificate.file_name()?.to_str()?;
         let Some((before, after)) = name.split_once('*') else {
             return (self.certificate.is_file() && self.key.is_file())
@@ -88,6 +111,7 @@ mod tests {
         for name in ["1.pem", "2.pem", "2-key.pem", "3.txt"] {
             fs::write(dir.path().join(name), "").unwrap();
         }
-        assert_eq!(pattern.installed(), Some((dir.path().join("2.pem"), dir.path().join("2-key.pem"))));
+        let (certificate, key) = (dir.path().join("2.pem"), dir.path().join("2-key.pem"));
+        assert_eq!(pattern.installed(), Some(ClientCertificate { certificate, key, authority: None }));
     }
 }

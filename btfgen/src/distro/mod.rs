@@ -85,6 +85,8 @@ pub struct Distro {
     pub releases: Vec<Release>,
     /// With what to log in at its servers.
     pub client_certificate: Option<ClientCertificate>,
+    /// Whether all of it is built in.
+    pub shipped: bool,
     rules: Vec<rules::Rule>,
     embeds: Vec<rules::Embeds>,
     examples: usize,
@@ -191,6 +193,11 @@ impl Release {
 }
 
 impl Repository {
+    /// The same repository with another suite.
+    pub fn of_suite(&self, suite: &str) -> Self {
+        Self { suite: Some(suite.to_owned()), name: suite.to_owned(), ..self.clone() }
+    }
+
     /// Whether packages of that version are wanted.
     pub(crate) fn takes(&self, version: &str) -> bool {
         self.only.as_ref().is_none_or(|only| only.is_match(version))

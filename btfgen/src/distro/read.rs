@@ -15,6 +15,7 @@ const FILE_LIMIT: u64 = 4 << 20;
 pub(super) struct Source {
     pub(super) path: PathBuf,
     pub(super) text: String,
+    pub(super) shipped: bool,
     pub(super) definition: Definition,
 }
 
@@ -40,7 +41,8 @@ pub(super) fn distros(dir: Option<&Path>) -> Result<Distros, Error> {
     let mut problems = Vec::new();
     let mut sources: BTreeMap<String, Vec<Source>> = BTreeMap::new();
     for (name, text) in shipped::FILES {
-        take(&mut sources, parse(Path::new(name), text), &mut problems);
+        let shipped = parse(Path::new(name), text).map(|source| Source { shipped: true, ..source });
+        take(&mut sources, shipped, &mut problems);
     }
     for path in dir.map(|dir| files(dir, &mut problems)).unwrap_or_default() {
         match text(&path) {
@@ -113,7 +115,9 @@ fn text(path: &Path) -> Result<String, String> {
 /// One file as a definition.
 pub(super) fn parse(path: &Path, text: &str) -> Result<Source, Problem> {
     match toml::from_str::<Definition>(text) {
-        Ok(definition) => Ok(Source { path: path.to_owned(), text: text.to_owned(), definition }),
+        Ok(definition) => {
+            Ok(Source { path: path.to_owned(), text: text.to_owned(), shipped: false, definition })
+        }
         Err(error) => Err(Problem {
             file: path.to_owned(),
             line: error.span().map(|span| line_of(text, span.start)),

@@ -7,7 +7,7 @@ use btf_archive::{Key, alias};
 use super::error::Error;
 use super::indexed::{IndexedPackage, PackageName};
 use super::offer::{OfferedKernel, Package, Role, newest_first};
-use crate::distro::{Distro, Part, Repository};
+use crate::distro::{ClientCertificate, Distro, Part, Repository};
 
 /// The most packages of kernels taken of one repository: the largest known, of Ubuntu, has some thousands.
 const FOUND_LIMIT: usize = 500_000;
@@ -67,6 +67,13 @@ pub struct Parts {
     pub(crate) origin: String,
     pub(crate) signature_keys: Option<std::path::PathBuf>,
     pub(crate) found: Vec<Found>,
+}
+
+impl Parts {
+    /// The architecture that was looked for, as in keys.
+    pub fn arch(&self) -> &str {
+        &self.arch
+    }
 }
 
 /// The kernels that all these parts make, newest first. A release that is there in several versions is listed as often.
@@ -153,6 +160,7 @@ fn kernel(
         embeds_btf: expected,
         origin: origin.clone(),
         places: distro.places.clone(),
+        client_certificate: distro.client_certificate.as_ref().and_then(ClientCertificate::installed),
     };
     for (found, _, signature_keys) in parts {
         let (role, package) = (found.part.role, found.package);

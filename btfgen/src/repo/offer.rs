@@ -16,6 +16,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 
 use super::version::VersionOrder;
+use crate::distro::ClientCertificate;
+use crate::fetch;
 
 /// A kernel that a repository offers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +39,9 @@ pub struct OfferedKernel {
     pub origin: String,
     /// Where in the packages its files are.
     pub places: Places,
+    /// With what to log in where its packages are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<ClientCertificate>,
 }
 
 impl OfferedKernel {
@@ -56,6 +61,16 @@ impl OfferedKernel {
             .or_else(|| self.package(Role::Image))
             .or_else(|| self.packages.first())
             .expect("an offered kernel has a package")
+    }
+
+    /// The client that fetches its packages: `client`, with the certificate that the repository wants to see.
+    ///
+    /// # Errors
+    /// The certificate cannot be used; the message says why.
+    pub fn client(&self, client: &fetch::Client) -> Result<fetch::Client, String> {
+        self.client_certificate
+            .as_ref()
+            .map_or_else(|| Ok(client.clone()), |certificate| certificate.client(client))
     }
 
     /// What `uname -r` says on this kernel.
@@ -321,6 +336,7 @@ mod tests {
             embeds_btf: Expected::Yes,
             origin: "updates at https://mirror.example/".into(),
             places: Places::default(),
+            client_certificate: None,
         };
         for (name, digits, strong) in
             [("sha256", 64, true), ("sha512", 128, true), ("sha1", 40, false), ("md5", 32, false)]

@@ -43,6 +43,8 @@ pub struct Opened {
     pub trust: Trust,
     /// What a person should know about it.
     pub warnings: Vec<String>,
+    /// Architectures that it does not have, as in keys, and what is to be said of that.
+    pub missing: Vec<(String, Error)>,
     /// What is in it, for each architecture.
     pub parts: Vec<Parts>,
 }
@@ -72,6 +74,7 @@ impl Reader<'_> {
             signed_by: None,
             trust: Trust::None,
             warnings: Vec::new(),
+            missing: Vec::new(),
             parts: Vec::new(),
         };
         if arches.is_empty() {
@@ -132,7 +135,8 @@ impl<'r> Of<'r> {
                 }
             }
             if indices == 0 {
-                return Err(suite.no_architecture(index_arch));
+                opened.missing.push(((*arch).to_owned(), suite.no_architecture(index_arch)));
+                continue;
             }
             // A suite whose version moves (stable) says itself which it is.
             let version =

@@ -100,7 +100,7 @@ pub(super) fn read(input: impl Read, origin: &Origin<'_>, finder: &mut Finder<'_
                     entry.text(name, text)?;
                 }
             }
-            Node::Close(_) => {
+            Node::Close => {
                 path.pop();
                 if path.len() == 1
                     && let Some(entry) = entry.take()

@@ -193,7 +193,7 @@ fn lists(text: &[u8]) -> Result<Vec<List>, String> {
                 _ => {}
             },
             Node::Text(_) => {}
-            Node::Close(_) => drop(path.pop()),
+            Node::Close => drop(path.pop()),
         }
         Ok(())
     })?;

@@ -7,8 +7,8 @@ use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read};
 use std::rc::Rc;
 
-use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
+use quick_xml::{Reader, XmlVersion};
 
 /// The longest tag or text accepted, in bytes.
 const EVENT_LIMIT: usize = 4 << 20;
@@ -19,8 +19,8 @@ const DEPTH_LIMIT: usize = 64;
 pub(super) enum Node<'e> {
     /// An element begins.
     Open(&'e BytesStart<'e>),
-    /// The element of that name ends.
-    Close(&'e str),
+    /// The innermost element ends.
+    Close,
     /// Text in it, entities resolved.
     Text(&'e str),
 }
@@ -50,12 +50,10 @@ pub(super) fn walk(
                 }
                 visit(Node::Open(&start))
             }
-            Event::Empty(start) => {
-                visit(Node::Open(&start)).and_then(|()| visit(Node::Close(start.local_name().as_ref())))
-            }
-            Event::End(end) => {
+            Event::Empty(start) => visit(Node::Open(&start)).and_then(|()| visit(Node::Close)),
+            Event::End(_) => {
                 depth = depth.saturating_sub(1);
-                visit(Node::Close(end.local_name().as_ref()))
+                visit(Node::Close)
             }
             Event::Text(text) => visit(Node::Text(&text.xml10_content())),
             Event::CData(text) => visit(Node::Text(&text.xml10_content())),
@@ -83,7 +81,8 @@ pub(super) fn attribute(element: &BytesStart<'_>, name: &str) -> Result<Option<S
     for attribute in element.attributes() {
         let attribute = attribute.map_err(|error| error.to_string())?;
         if attribute.key.local_name().as_ref() == name {
-            let value = attribute.unescape_value().map_err(|error| error.to_string())?;
+            let value =
+                attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|error| error.to_string())?;
             return Ok(Some(value.into_owned()));
         }
     }
@@ -130,7 +129,7 @@ mod tests {
                 Node::Open(element) => {
                     told += &format!("<{} {:?}>", element.local_name().as_ref(), attribute(element, "a")?);
                 }
-                Node::Close(name) => told += &format!("</{name}>"),
+                Node::Close => told += "</>",
                 Node::Text(text) => told += text,
             }
             Ok(())
@@ -141,12 +140,12 @@ mod tests {
     /// Check that prefixes are dropped, and that XML's own entities, and only those, are resolved.
     #[test]
     fn nodes() {
-        let expected = "<x Some(\"1&2\")><y None>a<bA</y></x>";
+        let expected = "<x Some(\"1&2\")><y None>a<bA</></>";
         assert_eq!(
             told("<?xml version='1.0'?><n:x n:a='1&amp;2'><y>a&lt;b&#65;</y></n:x>").unwrap(),
             expected
         );
-        assert_eq!(told("<x><y a='1'/></x>").unwrap(), "<x None><y Some(\"1\")></y></x>");
+        assert_eq!(told("<x><y a='1'/></x>").unwrap(), "<x None><y Some(\"1\")></></>");
         assert!(told("<x>&other;</x>").unwrap_err().contains("unknown entity other"));
         assert!(told("<x a='&other;'/>").is_err());
     }
