@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use btf_archive::{OsRelease, Trust, alias};
-use btfgen::distro::{Distro, Distros, Release, Repository};
+use btfgen::distro::{ClientCertificate, Distro, Distros, Release, Repository};
 use btfgen::fetch::{self, public_url};
 use btfgen::repo::index_cache::IndexCache;
 use btfgen::repo::offer::{self, OfferedKernel};
@@ -192,7 +192,7 @@ impl RepositoryArgs {
 
     async fn read(&self, client: &fetch::Client, chosen: &Chosen<'_>) -> anyhow::Result<Opened> {
         let Chosen { distro, release, repository } = chosen;
-        let certificate = distro.client_certificate.as_ref().and_then(|certificate| certificate.installed());
+        let certificate = distro.client_certificate.as_ref().and_then(ClientCertificate::installed);
         let client = match certificate {
             Some(certificate) => certificate.client(client).map_err(anyhow::Error::msg)?,
             None => client.clone(),
