@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use btf_minimize::{Minimized, Object, minimize};
+use anyhow::Context as _;
+use btf_minimize::{Kernel, Minimized, Object, minimize};
 use serde::Serialize;
 
 use super::files;
@@ -69,9 +70,9 @@ pub(crate) fn build(
     json: bool,
 ) -> anyhow::Result<ExitCode> {
     let file = files::KernelFile::open(btf)?;
-    let kernel = file.kernel(btf)?;
     let data = files::read_objects(paths)?;
     let objects = files::open_objects(paths, &data)?;
+    let kernel = Kernel::open_for(file.bytes(), &objects).with_context(|| btf.display().to_string())?;
     let minimized = minimize(&kernel, &objects)?;
     let good = minimized.problems.is_empty();
     let written = good || !strict;
