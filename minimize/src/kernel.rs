@@ -21,6 +21,8 @@ pub struct Kernel<'a> {
     wanted: Option<Wanted>,
     /// Of all names, where `wanted` turned out not to be enough.
     whole: OnceLock<NameIndex>,
+    /// The first id that is a module's, if there are modules.
+    modules_from: Option<TypeId>,
     pointer_size: u32,
     /// The INT that tells a loader the size of pointers.
     long: Option<TypeId>,
@@ -58,7 +60,12 @@ impl<'a> Kernel<'a> {
         let long = btf.long_type();
         let pointer_size = long.and_then(|ty| ty.size()).unwrap_or(8);
         let long = long.map(|ty| ty.id());
-        Ok(Kernel { index, wanted, whole: OnceLock::new(), pointer_size, long, btf })
+        Ok(Kernel { index, wanted, whole: OnceLock::new(), modules_from: None, pointer_size, long, btf })
+    }
+
+    /// Says which types are modules'.
+    pub(crate) fn with_modules_from(self, first: TypeId) -> Kernel<'a> {
+        Kernel { modules_from: Some(first), ..self }
     }
 
     /// The BTF.
@@ -71,7 +78,8 @@ impl<'a> Kernel<'a> {
         self.pointer_size
     }
 
-    /// The types that an object's type of this essential name and kind may mean, in ascending order of their ids.
+    /// The types that an object's type of this essential name and kind may mean, in ascending order of their ids: the kernel's, or if it has none those of its
+    /// modules.
     pub fn candidates(&self, essential: &[u8], kind: Kind) -> impl Iterator<Item = TypeId> {
         let hash = hash(essential);
         let index = match &self.wanted {
@@ -83,12 +91,14 @@ impl<'a> Kernel<'a> {
             }
             _ => &self.index,
         };
-        index.entries(hash).filter(move |&id| {
+        let found = index.entries(hash).filter(move |&id| {
             self.btf.ty(id).is_ok_and(|ty| {
                 kinds_compatible(Some(ty.kind()), Some(kind))
                     && self.btf.name(&ty).is_ok_and(|name| essential_name(name) == essential)
             })
-        })
+        });
+        let end = self.modules_from.filter(|&first| found.clone().next().is_some_and(|id| id < first));
+        found.take_while(move |&id| end.is_none_or(|end| id < end))
     }
 
     pub(crate) fn types(&self) -> Types<'_, 'a> {
@@ -100,8 +110,8 @@ impl<'a> Kernel<'a> {
     }
 }
 
-/// The raw BTF in a kernel's file.
-fn raw(data: &[u8]) -> Result<&[u8]> {
+/// The raw BTF in a file.
+pub(crate) fn raw(data: &[u8]) -> Result<&[u8]> {
     if !data.starts_with(b"\x7fELF") {
         return Ok(data);
     }
@@ -224,7 +234,7 @@ impl NameIndex {
         NameIndex { starts, entries }
     }
 
-    fn entries(&self, hash: u32) -> impl Iterator<Item = TypeId> {
+    fn entries(&self, hash: u32) -> impl Iterator<Item = TypeId> + Clone {
         let bucket = hash as usize & (self.starts.len() - 2);
         let entries = &self.entries[self.starts[bucket] as usize..self.starts[bucket + 1] as usize];
         entries.iter().filter(move |entry| entry.hash == hash).map(|entry| entry.id)
