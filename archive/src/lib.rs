@@ -9,7 +9,7 @@
 //! features add the rest:
 //!
 //! - `compress`: writing blobs and snapshots (zstd's encoder, compiled from C);
-//! - `store`: `store::Archive`, the tree of blobs and snapshots with its catalog in SQLite.
+//! - `store`: `store::Archive`, the tree of blobs and snapshots with its catalog in SQLite or PostgreSQL.
 //!
 //! The layout on disk is described for other readers in the book, `reference/archive-layout.md`.
 
@@ -19,6 +19,7 @@ mod build_id;
 mod digest;
 mod error;
 mod key;
+pub mod modules;
 mod os_release;
 mod record;
 mod release;
