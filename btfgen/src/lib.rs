@@ -6,9 +6,11 @@
 //! - [`repo`] reads a distribution's index and says which packages hold kernels;
 //! - [`fetch`] brings a package's bytes over HTTP, and stops when nobody reads on;
 //! - [`package`] finds vmlinux in the package while it streams by, and keeps it in memory, compressed;
+//! - [`image`] finds the BTF inside a kernel as it is booted;
 //! - [`elf`] reads vmlinux by offset, wherever it is kept;
 //! - [`vmlinux`] takes the embedded `.BTF`, or converts DWARF;
 //! - [`module`] makes modules' split BTF on top of a kernel's;
+//! - [`route`] chooses the cheapest way from a kernel on offer to its BTF, and goes it;
 //! - [`sync`] does all of that for every kernel that an archive lacks.
 //!
 //! Nothing here serves HTTP, and nothing unpacks an archive to disk.
@@ -17,8 +19,10 @@ pub mod apt_sources;
 pub mod dwarf;
 pub mod elf;
 pub mod fetch;
+pub mod image;
 pub mod module;
 pub mod package;
 pub mod repo;
+pub mod route;
 pub mod sync;
 pub mod vmlinux;

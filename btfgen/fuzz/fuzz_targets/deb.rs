@@ -10,6 +10,6 @@ fuzz_target!(|package: &[u8]| {
     let options = Options { threads: 2, whole: true, memory: 16 << 20, ..Options::default() };
     if let Ok(kernel) = package::read(package, &options) {
         assert_eq!(kernel.bytes_read, package.len() as u64);
-        assert!(kernel.vmlinux.held() <= (16 << 20) + (1 << 20));
+        assert!(kernel.file.held() <= (16 << 20) + (1 << 20));
     }
 });

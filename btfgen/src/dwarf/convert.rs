@@ -117,6 +117,18 @@ pub enum DwarfError {
 /// The limit on the size of one debug section, in bytes. The largest kernels' are a fifth of it.
 pub(super) const MAX_SECTION: u64 = 1 << 30;
 
+/// Whether [`convert`] reads a section of that name: to fetch no others of a file that is far away.
+pub(crate) fn reads(image: &Image<'_>, section: &str) -> bool {
+    let debug = section.strip_prefix(".debug_").or_else(|| section.strip_prefix(".zdebug_"));
+    match debug {
+        Some(
+            "info" | "types" | "abbrev" | "str" | "line_str" | "str_offsets" | "addr" | "ranges" | "rnglists",
+        ) => true,
+        Some("loc" | "loclists") => Convention::of(image.machine, image.class.address_size()).needs_places(),
+        _ => matches!(section, ".symtab" | ".strtab" | ".BTF_ids"),
+    }
+}
+
 /// Converts the DWARF of `image` on `threads` threads (at least one), with what it needs of its supplementary file.
 pub fn convert(
     image: &Image<'_>,

@@ -42,6 +42,7 @@ mod unit_error;
 mod units;
 mod variables;
 
+pub(crate) use convert::reads;
 pub use convert::{Conversion, DwarfError, LostUnit, convert};
 pub use supplementary::{Link, SupplementaryError};
 pub use unit_error::UnitError;

@@ -67,6 +67,14 @@ impl Contents {
         })
     }
 
+    /// The content of a file that is in memory.
+    ///
+    /// # Errors
+    /// [`OpenError::Damaged`] and [`OpenError::TooLarge`] for compressed ones.
+    pub fn of(bytes: Vec<u8>) -> Result<Contents, OpenError> {
+        Ok(Contents::Unpacked(unpack(&bytes)?.unwrap_or(bytes)))
+    }
+
     /// All of it.
     pub fn bytes(&self) -> &[u8] {
         match self {

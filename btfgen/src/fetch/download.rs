@@ -1,18 +1,21 @@
-//! A body behind [`Read`]: the network runs ahead on the runtime, by a bounded number of chunks.
+//! A body behind [`Read`]: the network runs ahead on the runtime, by a bounded number of bytes.
 
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Buf as _, Bytes};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use url::Url;
 
 use super::{Client, Error, public_url};
 
-/// Chunks on their way to the reader. A chunk is what one read of the socket brought: at most some hundred KiB.
-const CHUNKS_AHEAD: usize = 16;
+/// Chunks on their way to the reader.
+const CHUNKS_AHEAD: usize = 256;
+/// Bytes on their way to the reader. A chunk is what one read of the socket brought, up to some hundred KiB. Who leaves early has fetched them for
+/// nothing, and that is what most readers here do.
+const BYTES_AHEAD: usize = 1 << 20;
 
 /// A file being downloaded, read in order. Dropping it ends the transfer.
 #[derive(Debug)]
@@ -23,6 +26,15 @@ pub struct Download {
     chunks: mpsc::Receiver<Result<Bytes, Error>>,
     task: AbortHandle,
     received: Arc<AtomicU64>,
+    /// A permit for each byte that may still be fetched ahead.
+    room: Arc<Semaphore>,
+    /// Permits that the current chunk holds.
+    held: usize,
+}
+
+/// Permits that a chunk needs: no more than there are.
+fn permits(chunk: &Bytes) -> usize {
+    chunk.len().min(BYTES_AHEAD)
 }
 
 impl Download {
@@ -30,6 +42,8 @@ impl Download {
         let (head, opened) = oneshot::channel();
         let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
         let received = Arc::new(AtomicU64::new(0));
+        let room = Arc::new(Semaphore::new(BYTES_AHEAD));
+        let space = Arc::clone(&room);
         let (client_, url_, count) = (client.clone(), url.clone(), Arc::clone(&received));
         let task = client
             .runtime
@@ -44,6 +58,8 @@ impl Download {
                 while let Some(result) = body.chunk().await.transpose() {
                     if let Ok(chunk) = &result {
                         count.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+                        let Ok(permit) = space.acquire_many(permits(chunk) as u32).await else { return };
+                        permit.forget();
                     }
                     let failed = result.is_err();
                     if sender.send(result).await.is_err() || failed {
@@ -55,7 +71,7 @@ impl Download {
         let url = public_url(url);
         let abandoned = || Error::Abandoned { url: url.clone() };
         let length = opened.blocking_recv().map_err(|_| abandoned())??;
-        Ok(Self { url, length, current: Bytes::new(), chunks, task, received })
+        Ok(Self { url, length, current: Bytes::new(), chunks, task, received, room, held: 0 })
     }
 
     /// Length of the whole file in bytes, where the server told it.
@@ -78,8 +94,12 @@ impl Read for Download {
     /// Errors wrap [`Error`].
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() && !buffer.is_empty() {
+            self.room.add_permits(std::mem::take(&mut self.held));
             match self.chunks.blocking_recv() {
-                Some(chunk) => self.current = chunk.map_err(io::Error::other)?,
+                Some(chunk) => {
+                    self.current = chunk.map_err(io::Error::other)?;
+                    self.held = permits(&self.current);
+                }
                 // An aborted task closes the channel as a finished one does.
                 None if self.length.is_none_or(|length| length == self.received.load(Ordering::Relaxed)) => {
                     return Ok(0);

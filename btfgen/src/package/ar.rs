@@ -38,11 +38,8 @@ impl<R: BufRead> Ar<R> {
         if magic != *MAGIC {
             let reason = match &magic[..len] {
                 [] => "the file is empty",
-                [0xed, 0xab, 0xee, 0xdb, ..] => {
-                    "this is an RPM package; only Debian packages (.deb, .ddeb) are read"
-                }
                 [0x7f, b'E', b'L', b'F', ..] => "this is an ELF file; `btfgen vmlinux` converts it",
-                _ => "not a Debian package: it does not begin with `!<arch>`",
+                _ => "not a package: it begins neither as a Debian one (`!<arch>`) nor as an RPM one",
             };
             return Err(Error::malformed("the package", 0, reason));
         }
@@ -121,9 +118,9 @@ impl<R: BufRead> Ar<R> {
         Ok(())
     }
 
-    /// What the package's own reader reports.
-    pub(super) fn input(&self) -> &R {
-        &self.input
+    /// The package's own reader.
+    pub(super) fn into_input(self) -> R {
+        self.input
     }
 
     fn ours<T>(result: io::Result<T>) -> Result<T, Error> {
@@ -148,6 +145,12 @@ impl<R: BufRead> BufRead for Ar<R> {
         self.input.consume(count);
         self.offset += count as u64;
         self.remaining -= count as u64;
+    }
+}
+
+impl<R: BufRead> super::unpacked::Packed for Ar<R> {
+    fn position(&self) -> u64 {
+        self.offset
     }
 }
 
@@ -264,12 +267,7 @@ mod tests {
     /// Check that files of other kinds are named.
     #[test]
     fn other_files() {
-        for (bytes, word) in [
-            (&b""[..], "empty"),
-            (b"\xed\xab\xee\xdb\x03\0\0\0", "RPM"),
-            (b"\x7fELF\x02\x01\x01\0", "ELF"),
-            (b"!<arch>", "not a"),
-        ] {
+        for (bytes, word) in [(&b""[..], "empty"), (b"\x7fELF\x02\x01\x01\0", "ELF"), (b"!<arch>", "not a")] {
             let error = Ar::new(bytes).err().unwrap().to_string();
             assert!(error.contains(word), "{error}");
         }

@@ -1,4 +1,4 @@
-//! Which package this is, from its control file (deb-control(5)).
+//! Which package this is: from the control file of a Debian package (deb-control(5)), or the header of an RPM package.
 
 use std::fmt;
 use std::io::BufRead;
@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::Error;
 use super::ar::{Ar, Member};
-use super::tar::{Kind, Tar};
-use super::unpack::Unpacked;
+use super::member::Kind;
+use super::tar::Tar;
+use super::unpacked::{Unpacked, codec_of_member};
 use crate::repo::deb822::Paragraph;
 
 /// The control file, in bytes.
@@ -17,29 +18,28 @@ const CONTROL_LEN: u64 = 1 << 20;
 /// Name, version and architecture of a package, and what it says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Identity {
-    /// `Package`.
+    /// Name of the package.
     pub package: String,
-    /// `Version`, with epoch and revision.
+    /// Its version, with epoch and revision or release.
     pub version: String,
-    /// `Architecture`, as Debian spells it.
+    /// Its architecture, as the distribution spells it.
     pub architecture: String,
-    /// The first line of `Description`.
+    /// What it says of itself in one line.
     #[serde(skip)]
     pub synopsis: String,
-    /// `Depends`, in one line.
+    /// What a Debian package depends on, in one line.
     #[serde(skip)]
     pub depends: String,
 }
 
 impl Identity {
-    /// Whether the package's name says that it is the debug package of the kernel `release`:
-    /// `linux-image-RELEASE-dbg` in Debian, `linux-image-unsigned-RELEASE-dbgsym` in Ubuntu.
-    pub fn is_debug_package_of(&self, release: &str) -> bool {
-        self.package
-            .strip_prefix("linux-image-")
-            .map(|name| name.strip_prefix("unsigned-").unwrap_or(name))
-            .and_then(|name| name.strip_suffix("-dbg").or_else(|| name.strip_suffix("-dbgsym")))
-            == Some(release)
+    /// Whether the package's name says that it is a package of the kernel `release` and of no other: `linux-image-RELEASE[-dbg]` in
+    /// Debian, where also `linux-binary-RELEASE`, and `linux-image-unsigned-RELEASE[-dbgsym]` in Ubuntu.
+    pub fn is_package_of(&self, release: &str) -> bool {
+        let name = ["linux-image-", "linux-binary-"].iter().find_map(|head| self.package.strip_prefix(head));
+        let name = name.map(|name| name.strip_prefix("unsigned-").unwrap_or(name));
+        let ending = name.and_then(|name| name.strip_prefix(release));
+        matches!(ending, Some("" | "-dbg" | "-dbgsym" | "-unsigned" | "-unsigned-dbg"))
     }
 }
 
@@ -51,7 +51,10 @@ impl fmt::Display for Identity {
 
 /// Reads the member `control.tar…`, whose header `ar` has just read.
 pub(super) fn read<R: BufRead>(ar: &mut Ar<R>, member: &Member) -> Result<Identity, Error> {
-    let mut tar = Tar::new(Unpacked::new(ar, member, 1)?, &member.name);
+    let Some(codec) = codec_of_member(&member.name) else {
+        return Err(Error::compression_of(&member.name));
+    };
+    let mut tar = Tar::new(Unpacked::new(ar, &member.name, Some(codec), 1)?, &member.name);
     while let Some(found) = tar.next_member()? {
         if found.path != b"control" || found.kind != Kind::File {
             continue;
@@ -122,17 +125,18 @@ mod tests {
         assert!(parse(b"\xff").is_err());
     }
 
-    /// Check which package names name a kernel's debug package.
+    /// Check which package names name a kernel's package.
     #[test]
-    fn debug_package_names() {
+    fn names_of_packages() {
         let named = |package: &str, release: &str| {
             let text = format!("Package: {package}\nVersion: 1\nArchitecture: all\n");
-            parse(text.as_bytes()).unwrap().is_debug_package_of(release)
+            parse(text.as_bytes()).unwrap().is_package_of(release)
         };
         assert!(named("linux-image-6.1.0-50-686-pae-dbg", "6.1.0-50-686-pae"));
         assert!(named("linux-image-unsigned-5.15.0-1-generic-dbgsym", "5.15.0-1-generic"));
         assert!(!named("linux-image-6.1.0-50-686-pae-dbg", "6.1.0-50-686"));
-        assert!(!named("linux-image-6.1.0-50-686-pae", "6.1.0-50-686-pae"));
+        assert!(named("linux-image-6.1.0-50-686-pae", "6.1.0-50-686-pae"));
+        assert!(named("linux-binary-7.2.1+deb14-amd64", "7.2.1+deb14-amd64"));
         assert!(!named("kernels", "kernels"));
     }
 }

@@ -46,13 +46,22 @@ pub enum Error {
         what: Cow<'static, str>,
     },
     /// A compression that is not read.
-    #[error("{member}: compression {compression} is not supported; repack it with `dpkg-deb -Zxz`")]
+    #[error("{member}: compression {compression} is not supported; repack it with xz, zstd or gzip")]
     Compression {
         /// The member's name.
         member: String,
         /// Its compression.
         compression: String,
     },
+    /// The package, or the server that has it, gives only the whole.
+    #[error("it cannot be read in parts: {reason}")]
+    NoParts {
+        /// Why not.
+        reason: Cow<'static, str>,
+    },
+    /// vmlinux was to come before the modules ([`super::Options::before_modules`]).
+    #[error("modules come before vmlinux in it")]
+    AfterModules,
     /// A good package, without a kernel.
     #[error("{identity} holds no vmlinux: {reason}")]
     NoKernel {
@@ -60,6 +69,14 @@ pub enum Error {
         identity: Box<Identity>,
         /// What it is instead, and what to do.
         reason: String,
+    },
+    /// A bootable kernel that was built without BTF.
+    #[error(
+        "{identity} holds a kernel without BTF (its configuration has no CONFIG_DEBUG_INFO_BTF); take its debug package"
+    )]
+    BuiltWithoutBtf {
+        /// Which package it is.
+        identity: Box<Identity>,
     },
     /// Several kernels, and no choice made.
     #[error("{identity} holds {} kernels, choose one with --kernel: {}", releases.len(), releases.join(", "))]
@@ -88,6 +105,12 @@ impl Error {
         reason: impl Into<Cow<'static, str>>,
     ) -> Self {
         Self::Malformed { part: part.into(), offset, reason: reason.into() }
+    }
+
+    /// For a member of a Debian package that is named after a compression unknown here.
+    pub(super) fn compression_of(member: &str) -> Self {
+        let compression = member.rsplit('.').next().unwrap_or_default().to_owned();
+        Self::Compression { member: member.to_owned(), compression }
     }
 
     pub(crate) fn limit(part: impl Into<String>, offset: u64, what: impl Into<Cow<'static, str>>) -> Self {

@@ -7,35 +7,13 @@ use std::borrow::Cow;
 use std::io::{self, Read};
 
 use super::Error;
+use super::member::{Kind, Member, clean_path};
 
 const BLOCK: usize = 512;
 /// A pax header or a GNU long name, in bytes. A path has at most 4096.
 const HEADER_DATA: u64 = 1 << 20;
 /// Headers altogether. Debian's largest kernel package has fewer than 10,000 members.
 const HEADERS: u64 = 100_000;
-
-/// What a member is, as far as it matters here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// A file, whose data follows.
-    File,
-    /// A file in GNU's sparse format: its data is not the file's bytes.
-    Sparse,
-    /// A directory, a link, a device: no data.
-    Other,
-}
-
-/// One member; its data comes next.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Member {
-    /// Path without `./` and `/` at the beginning, and without `/` at the end. Never has a `..` component.
-    pub(super) path: Vec<u8>,
-    pub(super) kind: Kind,
-    /// Length of the data in bytes.
-    pub(super) size: u64,
-    /// Offset of the member's own header in the unpacked archive.
-    pub(super) offset: u64,
-}
 
 /// A stream of members. Read errors of the inner reader wrap [`Error`].
 pub(super) struct Tar<R> {
@@ -60,12 +38,21 @@ struct Extended {
 
 impl<R: Read> Tar<R> {
     pub(super) fn new(inner: R, name: impl Into<String>) -> Self {
-        Self { inner, name: name.into(), offset: 0, remaining: 0, padding: 0, headers: 0 }
+        Self::at(0, inner, name)
+    }
+
+    /// Goes on in the middle: `inner` is at `offset` of the archive, where a header is.
+    pub(super) fn at(offset: u64, inner: R, name: impl Into<String>) -> Self {
+        Self { inner, name: name.into(), offset, remaining: 0, padding: 0, headers: 0 }
     }
 
     /// The reader below.
     pub(super) fn get_mut(&mut self) -> &mut R {
         &mut self.inner
+    }
+
+    pub(super) fn into_inner(self) -> R {
+        self.inner
     }
 
     /// Bytes read so far, from the beginning of the archive.
@@ -105,7 +92,7 @@ impl<R: Read> Tar<R> {
                         Some(path) => Cow::Owned(path),
                         None => ustar_path(&header),
                     };
-                    let path = self.clean_path(&path, offset)?;
+                    let path = clean_path(&path).map_err(|reason| self.malformed(offset, reason))?;
                     let kind = match flag {
                         0 | b'0' | b'7' if extended.sparse => Kind::Sparse,
                         0 | b'0' | b'7' => Kind::File,
@@ -260,31 +247,6 @@ impl<R: Read> Tar<R> {
                 .filter(|_| ended)
         };
         parsed.ok_or_else(|| self.malformed(offset, format!("a tar header with an invalid {what}")))
-    }
-
-    fn clean_path(&self, path: &[u8], offset: u64) -> Result<Vec<u8>, Error> {
-        let mut clean = Vec::with_capacity(path.len());
-        for component in path.split(|&byte| byte == b'/') {
-            match component {
-                b"" | b"." => {}
-                b".." => {
-                    let path = String::from_utf8_lossy(path).escape_debug().collect::<String>();
-                    return Err(
-                        self.malformed(offset, format!("the path {path} leaves the package with `..`"))
-                    );
-                }
-                component if component.contains(&0) => {
-                    return Err(self.malformed(offset, "a path has a NUL byte"));
-                }
-                component => {
-                    if !clean.is_empty() {
-                        clean.push(b'/');
-                    }
-                    clean.extend_from_slice(component);
-                }
-            }
-        }
-        Ok(clean)
     }
 
     fn part(&self) -> String {

@@ -18,14 +18,14 @@ const STREAM_HEADER: usize = 12;
 const MAGIC: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0];
 /// The largest block, packed and unpacked, that is held in memory. dpkg-deb's blocks unpack to 24 MiB, and three times
 /// the dictionary at most: 192 MiB at -9, which are then decoded as they come.
-const HELD_BLOCK: u64 = 32 << 20;
+pub(super) const HELD_BLOCK: u64 = 32 << 20;
 /// More threads would hold more blocks than memory is meant for, and outrun any network.
 const MOST_THREADS: usize = 4;
 /// Blocks in a stream: hostile ones may be empty, and each is remembered for the index.
 const BLOCKS: usize = 100_000;
 
 /// A decompressing reader. Errors of kind [`io::ErrorKind::InvalidData`] mean that the stream is broken.
-pub(super) struct XzReader<R> {
+pub(crate) struct XzReader<R> {
     input: R,
     threads: usize,
     memory: u64,
@@ -92,7 +92,7 @@ impl<R: BufRead> XzReader<R> {
             memory,
             header: [0; STREAM_HEADER],
             state: State::Beginning,
-            wanted: u64::MAX,
+            wanted: 0,
             next_block: 0,
             queue: VecDeque::new(),
             decoded: (Vec::new(), 0),
@@ -115,7 +115,12 @@ impl<R: BufRead> XzReader<R> {
         &self.input
     }
 
-    /// Says that the caller will stop at `offset` of the unpacked bytes, unless it changes its mind.
+    pub(super) fn into_inner(self) -> R {
+        self.input
+    }
+
+    /// Says that the caller will stop at `offset` of the unpacked bytes, unless it changes its mind. Until it is said, nothing is read
+    /// ahead.
     pub(super) fn expect_until(&mut self, offset: u64) {
         self.wanted = offset;
     }
@@ -335,7 +340,7 @@ impl Streaming {
 }
 
 /// Decodes one block behind a stream header.
-fn decode_block(packed: &[u8], unpacked: u64, memory: u64) -> io::Result<Vec<u8>> {
+pub(super) fn decode_block(packed: &[u8], unpacked: u64, memory: u64) -> io::Result<Vec<u8>> {
     let unpacked = usize::try_from(unpacked).map_err(|_| io::ErrorKind::OutOfMemory)?;
     let mut stream = Stream::new_stream_decoder(memory, 0)?;
     // One byte more, so that the decoder is never called without room.
@@ -358,7 +363,7 @@ fn decode_block(packed: &[u8], unpacked: u64, memory: u64) -> io::Result<Vec<u8>
 }
 
 /// A number of 7 bits a byte, least significant first, at most 63 bits (section 1.2).
-fn vli(bytes: &mut &[u8]) -> io::Result<u64> {
+pub(super) fn vli(bytes: &mut &[u8]) -> io::Result<u64> {
     let mut value = 0;
     for shift in 0..9 {
         let Some((&byte, rest)) = bytes.split_first() else { break };
@@ -374,7 +379,7 @@ fn vli(bytes: &mut &[u8]) -> io::Result<u64> {
     Err(broken("a number in it is malformed"))
 }
 
-fn crc32(bytes: &[u8]) -> [u8; 4] {
+pub(super) fn crc32(bytes: &[u8]) -> [u8; 4] {
     let mut crc = flate2::Crc::new();
     crc.update(bytes);
     crc.sum().to_le_bytes()

@@ -68,6 +68,7 @@ pub(super) fn make(
         length: package.size,
         threads,
         whole,
+        aim: package::Aim::Vmlinux,
         ..Default::default()
     };
     let found = package::read(Counted { download, read }, &options).map_err(of_package)?;
@@ -84,7 +85,7 @@ pub(super) fn make(
         return Err(Failure::Passing(reason));
     }
     let lasting = |reason: String| Failure::Lasting(format!("{}: {reason}", found.path));
-    let extracted = vmlinux::extract(&found.vmlinux, vmlinux::From::Auto, threads)
+    let extracted = vmlinux::extract(&found.file, vmlinux::From::Auto, threads)
         .map_err(|error| lasting(error.to_string()))?;
     let lost = extracted.report.lost.len();
     if let Some(first) = extracted.report.lost.first() {

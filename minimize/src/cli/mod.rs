@@ -3,6 +3,8 @@
 pub(crate) mod bpftool;
 pub(crate) mod build;
 pub(crate) mod completions;
+pub(crate) mod diff;
 mod files;
+pub(crate) mod header;
 pub(crate) mod relocs;
 mod telling;

@@ -1,0 +1,106 @@
+//! Which way is tried first, and which next.
+
+use super::ways::{Aim, Work};
+use super::{Error, Expected, Fetched, OfferedKernel, Package, Role, Verify, Way};
+use crate::package;
+use crate::vmlinux::From;
+
+/// A kernel of which the repository says what its packages hold.
+pub(super) fn offered(work: &mut Work<'_>, kernel: &OfferedKernel) -> Result<Fetched, Error> {
+    let image = kernel.package(Role::Image);
+    let debug = kernel.package(Role::Debug);
+    let mut fetched = None;
+    match image {
+        _ if work.options.from == From::Dwarf => work.pass(Way::Image, image, "DWARF was asked for"),
+        None => work.pass(Way::Image, None, "the repository has no image package"),
+        Some(_) if kernel.embeds_btf == Expected::No && debug.is_some() => {
+            work.pass(Way::Image, image, "kernels like this one have no BTF inside");
+        }
+        Some(image) => fetched = work.image(image, debug.is_none())?,
+    }
+    let mut fetched = match (fetched, debug) {
+        (Some(fetched), _) => fetched,
+        (None, Some(debug)) => {
+            let in_parts = kernel.embeds_btf != Expected::No && image.is_none()
+                || major(kernel.release()) >= FIRST_WITH_VMLINUX_LAST;
+            from_debug(work, debug, in_parts)?
+        }
+        (None, None) if work.options.from == From::Dwarf => {
+            return Err(Error::NoPackage { lacking: "debug information" });
+        }
+        (None, None) => return Err(Error::NoPackage { lacking: "the kernel or its debug information" }),
+    };
+    if work.options.config && fetched.config.is_none() {
+        for package in [kernel.package(Role::Config), image].into_iter().flatten() {
+            fetched.config = work.config(package)?;
+            if fetched.config.is_some() {
+                break;
+            }
+        }
+    }
+    if work.options.modules {
+        work.modules(&mut fetched, kernel)?;
+    }
+    Ok(fetched)
+}
+
+/// Debian's debug packages have vmlinux behind the modules since Linux 7.
+const FIRST_WITH_VMLINUX_LAST: u32 = 7;
+
+fn major(release: &str) -> u32 {
+    release.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0)
+}
+
+/// The debug package, in parts or streamed.
+fn from_debug(work: &mut Work<'_>, debug: &Package, in_parts: bool) -> Result<Fetched, Error> {
+    let is_deb = [".deb", ".ddeb"].iter().any(|ending| debug.url.path().ends_with(ending));
+    let possible = match work.options.verify {
+        Verify::Full => Err("the whole package is to be verified"),
+        Verify::Sparse if !is_deb => Err("the package has no index of blocks"),
+        Verify::Sparse => Ok(()),
+    };
+    match possible {
+        Err(reason) => work.pass(Way::DebugInParts, Some(debug), reason),
+        Ok(()) if in_parts => {
+            if let Some(fetched) = work.in_parts(debug)? {
+                return Ok(fetched);
+            }
+        }
+        Ok(()) => {
+            // One request, unless modules come first.
+            if let Some(fetched) = work.streamed(debug, Aim::BeforeModules)? {
+                return Ok(fetched);
+            }
+            if let Some(fetched) = work.in_parts(debug)? {
+                return Ok(fetched);
+            }
+        }
+    }
+    let fetched = work.streamed(debug, Aim::Vmlinux)?;
+    fetched.ok_or(Error::NoPackage { lacking: "the kernel's debug information" })
+}
+
+/// A package of which nothing but its name is known.
+pub(super) fn unknown(work: &mut Work<'_>, package: &Package) -> Result<Fetched, Error> {
+    let name = package.url.path_segments().and_then(|mut path| path.next_back()).unwrap_or_default();
+    let named_debug = ["-dbg_", "-dbgsym_", "debuginfo", "-debug-"].iter().any(|part| name.contains(part));
+    let fetched = if named_debug {
+        from_debug(work, package, true)
+    } else {
+        match work.streamed(package, Aim::Either)? {
+            Some(fetched) => Ok(fetched),
+            None => Err(Error::NoPackage { lacking: "the kernel or its debug information" }),
+        }
+    };
+    let mut fetched = match fetched {
+        // What the name promised is not there: look for all there may be.
+        Err(Error::Package(package::Error::NoKernel { .. })) if named_debug => {
+            work.streamed(package, Aim::Either)?.ok_or(Error::NoPackage { lacking: "the kernel" })?
+        }
+        result => result?,
+    };
+    if work.options.modules {
+        work.modules_of(&mut fetched, package, Way::Modules)?;
+    }
+    Ok(fetched)
+}

@@ -1,0 +1,356 @@
+//! The ways themselves: each tries one package, and says what came of it.
+
+use std::io::Read;
+
+use btf::{BaseIndex, Btf};
+use btf_archive::Source;
+use url::Url;
+
+use super::reach::{InParts, Spent, Stream, check_end, check_identity};
+use super::{
+    Error, Explanation, Failed, Fetched, Modules, OfferedKernel, Options, Package, Role, Step, Verify, Way,
+    modules,
+};
+use crate::elf::{Image, ReadAt};
+use crate::fetch::{Client, public_url};
+use crate::package::sparse::{Sparse, SparseFile};
+use crate::package::{self, Error as PackageError, Found, Search};
+use crate::vmlinux::{self, Extracted, From};
+use crate::{dwarf, image};
+
+/// What is looked for in a package that is streamed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// vmlinux, unless modules come before it.
+    BeforeModules,
+    /// vmlinux, wherever it is.
+    Vmlinux,
+    /// What there is.
+    Either,
+}
+
+/// One attempt: what is wanted, and what was considered so far.
+pub(super) struct Work<'a> {
+    client: &'a Client,
+    release: Option<&'a str>,
+    pub(super) options: &'a Options,
+    explanation: Explanation,
+    /// Packages whose modules were looked at.
+    seen: Vec<Url>,
+}
+
+/// What a way gave, or nothing, and why.
+type Tried<T> = Result<(Option<T>, String), Error>;
+
+impl<'a> Work<'a> {
+    pub(super) fn new(client: &'a Client, release: Option<&'a str>, options: &'a Options) -> Self {
+        Self { client, release, options, explanation: Explanation::default(), seen: Vec::new() }
+    }
+
+    pub(super) fn finish(self, result: Result<Fetched, Error>) -> Result<Fetched, Failed> {
+        match result {
+            Ok(fetched) => Ok(Fetched { explanation: self.explanation, ..fetched }),
+            Err(error) => Err(Failed { error, explanation: self.explanation }),
+        }
+    }
+
+    /// Notes a way that is not tried.
+    pub(super) fn pass(&mut self, way: Way, package: Option<&Package>, reason: &str) {
+        self.note(way, package, false, reason.to_owned(), &Spent::default());
+    }
+
+    fn note(&mut self, way: Way, package: Option<&Package>, taken: bool, reason: String, spent: &Spent) {
+        let package = package.map(|package| match package.name.as_str() {
+            "" => public_url(&package.url),
+            name => name.to_owned(),
+        });
+        let (package_bytes, bytes, requests) = (spent.length(), spent.bytes(), spent.requests());
+        self.explanation.steps.push(Step { way, package, taken, reason, package_bytes, bytes, requests });
+    }
+
+    /// Goes one way and notes what came of it.
+    fn go<T>(
+        &mut self,
+        way: Way,
+        package: &Package,
+        work: impl FnOnce(&mut Self, &Spent) -> Tried<T>,
+    ) -> Result<Option<T>, Error> {
+        let spent = Spent::watched_by(&self.options.arrived);
+        let (result, taken, reason) = match work(self, &spent) {
+            Ok((result, reason)) => (Ok(()), result, reason),
+            Err(error) => {
+                let reason = error.to_string();
+                (Err(error), None, reason)
+            }
+        };
+        self.note(way, Some(package), taken.is_some(), reason, &spent);
+        result.map(|()| taken)
+    }
+
+    /// What is looked for in a package that is streamed.
+    fn search(
+        &self,
+        package: &Package,
+        spent: &Spent,
+        options: package::Options,
+    ) -> Result<Search<Stream>, Error> {
+        let stream = Stream::open(self.client, package, spent)?;
+        let options = package::Options {
+            release: self.release.map(str::to_owned),
+            length: stream.len().or(package.size),
+            threads: self.options.threads,
+            whole: self.options.verify == Verify::Full,
+            memory: self.options.memory,
+            ..options
+        };
+        let search = Search::new(stream, options)?;
+        check_identity(package, search.identity())?;
+        Ok(search)
+    }
+
+    /// The bootable kernel. `None`: it has no BTF, or cannot be looked into; an error instead where `only` says that there is no other way.
+    pub(super) fn image(&mut self, package: &Package, only: bool) -> Result<Option<Fetched>, Error> {
+        self.go(Way::Image, package, |work, spent| {
+            let aim = package::Options { aim: package::Aim::Image, needs_btf: true, ..Default::default() };
+            let tried = work.search(package, spent, aim).and_then(|mut search| {
+                let found = search.kernel()?;
+                let path = found.path.clone();
+                let (extracted, way) = from_image(&found)?;
+                let reason = format!("{path} has BTF inside ({way})");
+                Ok((Some(work.complete(search, found, extracted, package)?), reason))
+            });
+            match tried {
+                Err(error) if !only && !error.is_passing() && !error.is_refusal() => {
+                    Ok((None, error.to_string()))
+                }
+                tried => tried,
+            }
+        })
+    }
+
+    /// The debug package, or what may be one, from its beginning. `None`: modules come first, and they were not to.
+    pub(super) fn streamed(&mut self, package: &Package, aim: Aim) -> Result<Option<Fetched>, Error> {
+        self.go(Way::DebugStreamed, package, |work, spent| {
+            let options = package::Options {
+                aim: if aim == Aim::Either { package::Aim::Either } else { package::Aim::Vmlinux },
+                before_modules: aim == Aim::BeforeModules,
+                ..Default::default()
+            };
+            let mut search = work.search(package, spent, options)?;
+            let found = match search.kernel() {
+                Err(PackageError::AfterModules) => return Ok((None, PackageError::AfterModules.to_string())),
+                found => found?,
+            };
+            let path = found.path.clone();
+            let (extracted, reason) = if found.is_image {
+                let (extracted, way) = from_image(&found)?;
+                (extracted, format!("{path} has BTF inside ({way})"))
+            } else {
+                let extracted = work.extract(&found.file, &path)?;
+                let reason = format!("{path} is complete: {}", made_of(&extracted));
+                (extracted, reason)
+            };
+            Ok((Some(work.complete(search, found, extracted, package)?), reason))
+        })
+    }
+
+    /// Looks at the modules that follow, ends the reading, and compares with the index.
+    fn complete<R: Read>(
+        &mut self,
+        mut search: Search<R>,
+        found: Found,
+        extracted: Extracted,
+        package: &Package,
+    ) -> Result<Fetched, Error> {
+        let mut modules = Modules::default();
+        // Modules that came before vmlinux are gone: their package is streamed again.
+        if self.options.modules && search.modules_passed() == 0 {
+            self.convert(&mut search, &extracted.btf, &mut modules)?;
+            self.seen.push(package.url.clone());
+        }
+        let config = search.take_config();
+        let identity = search.identity().clone();
+        let (trust, sha256) = check_end(package, &search.end()?)?;
+        let Extracted { btf, source, build_id, report } = extracted;
+        let Found { release, path, .. } = found;
+        let (url, explanation) = (package.url.clone(), Explanation::default());
+        Ok(Fetched {
+            btf,
+            source,
+            build_id,
+            release,
+            report,
+            identity,
+            url,
+            path,
+            trust,
+            sha256,
+            modules,
+            config,
+            explanation,
+        })
+    }
+
+    /// The debug package's blocks that hold what is wanted. `None`: it cannot be read so.
+    pub(super) fn in_parts(&mut self, package: &Package) -> Result<Option<Fetched>, Error> {
+        self.go(Way::DebugInParts, package, |work, spent| {
+            let parts = InParts::new(work.client, package, spent);
+            let opened = Sparse::open(&parts).and_then(|sparse| {
+                let located = sparse.vmlinux(work.release)?;
+                Ok((sparse, located))
+            });
+            let (sparse, located) = match opened {
+                Err(error @ PackageError::NoParts { .. }) => return Ok((None, error.to_string())),
+                opened => opened?,
+            };
+            check_identity(package, sparse.identity())?;
+            let (release, path) = (located.release.clone(), located.path.clone());
+            let file = SparseFile::new(&sparse, located);
+            work.prefetch(&file, &path)?;
+            let extracted = work.extract(&file, &path)?;
+            let reason = format!(
+                "{path} in {} of {} blocks: {}",
+                sparse.fetched(),
+                sparse.blocks(),
+                made_of(&extracted)
+            );
+            let Extracted { btf, source, build_id, report } = extracted;
+            let fetched = Fetched {
+                btf,
+                source,
+                build_id,
+                release,
+                report,
+                identity: sparse.identity().clone(),
+                url: package.url.clone(),
+                path,
+                trust: package.trust,
+                sha256: None,
+                modules: Modules::default(),
+                config: None,
+                explanation: Explanation::default(),
+            };
+            Ok((Some(fetched), reason))
+        })
+    }
+
+    /// Fetches the sections that will be read, together.
+    fn prefetch(&self, file: &SparseFile<'_, '_>, path: &str) -> Result<(), Error> {
+        /// The ELF header; and the end, where the table of sections is.
+        const ENDS: u64 = 4096;
+        const NOTE: u32 = 7;
+        const NOBITS: u32 = 8;
+        let len = file.len();
+        file.prefetch(&[0..ENDS.min(len), len.saturating_sub(ENDS)..len])?;
+        let elf = Image::parse(file)
+            .map_err(|error| Error::Extract { path: path.to_owned(), source: Box::new(error.into()) })?;
+        let embedded = elf.section_named(".BTF").is_some() && self.options.from != From::Dwarf;
+        let wanted = elf.sections.iter().filter(|section| {
+            section.kind != NOBITS
+                && (section.kind == NOTE
+                    || if embedded { section.name == ".BTF" } else { dwarf::reads(&elf, &section.name) })
+        });
+        let ranges: Vec<_> =
+            wanted.map(|section| section.offset..section.offset.saturating_add(section.size)).collect();
+        Ok(file.prefetch(&ranges)?)
+    }
+
+    /// The BTF of vmlinux.
+    fn extract(&self, file: &dyn ReadAt, path: &str) -> Result<Extracted, Error> {
+        let extracted = vmlinux::extract(file, self.options.from, self.options.threads)
+            .map_err(|source| Error::Extract { path: path.to_owned(), source: Box::new(source) })?;
+        let plausible = Btf::parse(&extracted.btf).is_ok_and(|btf| vmlinux::is_plausible_kernel(&btf));
+        if plausible { Ok(extracted) } else { Err(Error::Implausible { path: path.to_owned() }) }
+    }
+
+    /// The configuration alone. `None`: it is not in that package.
+    pub(super) fn config(&mut self, package: &Package) -> Result<Option<Vec<u8>>, Error> {
+        self.go(Way::Config, package, |work, spent| {
+            let mut search = work.search(package, spent, package::Options::default())?;
+            let config = search.config()?;
+            check_end(package, &search.end()?)?;
+            Ok(match config {
+                Some(config) => {
+                    let reason = format!("{} bytes", config.len());
+                    (Some(config), reason)
+                }
+                None => (None, "it has none".to_owned()),
+            })
+        })
+    }
+
+    /// The modules that are still missing, from the packages that may have them.
+    pub(super) fn modules(&mut self, fetched: &mut Fetched, kernel: &OfferedKernel) -> Result<(), Error> {
+        let by_btf = [(Role::Image, Way::Modules), (Role::Modules, Way::Modules)];
+        let by_dwarf = [(Role::Debug, Way::ModulesDebug), (Role::ModulesDebug, Way::ModulesDebug)];
+        let embedded = fetched.source == Source::Embedded;
+        for (roles, wanted) in [(by_btf, embedded), (by_dwarf, true)] {
+            // Kernels of before 5.11 have BTF, and their modules have none.
+            if !wanted || !fetched.modules.btf.is_empty() {
+                continue;
+            }
+            for (role, way) in roles {
+                if let Some(package) =
+                    kernel.package(role).filter(|package| !self.seen.contains(&package.url))
+                {
+                    self.modules_of(fetched, package, way)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The modules of one package, if they were not looked at on the way.
+    pub(super) fn modules_of(
+        &mut self,
+        fetched: &mut Fetched,
+        package: &Package,
+        way: Way,
+    ) -> Result<(), Error> {
+        if self.seen.contains(&package.url) {
+            return Ok(());
+        }
+        self.seen.push(package.url.clone());
+        let release = fetched.release.clone();
+        self.go(way, package, |work, spent| {
+            let options = package::Options { release: Some(release), ..Default::default() };
+            let mut search = work.search(package, spent, options)?;
+            let before = fetched.modules.btf.len();
+            let came = work.convert(&mut search, &fetched.btf, &mut fetched.modules)?;
+            check_end(package, &search.end()?)?;
+            let made = fetched.modules.btf.len() - before;
+            Ok(((made > 0).then_some(()), format!("BTF of {made} of {came} modules")))
+        })?;
+        Ok(())
+    }
+
+    /// Converts the modules that follow in a package.
+    fn convert<R: Read>(
+        &self,
+        search: &mut Search<R>,
+        btf: &[u8],
+        modules: &mut Modules,
+    ) -> Result<usize, Error> {
+        let base = Btf::parse(btf).map_err(Error::Base)?;
+        let index = BaseIndex::of(&base).map_err(Error::Base)?;
+        Ok(modules::convert(search, &index, self.options.from, self.options.threads, modules)?)
+    }
+}
+
+/// The BTF inside a bootable kernel, and the way to it.
+fn from_image(found: &Found) -> Result<(Extracted, String), Error> {
+    let failed = |source| Error::Image { path: found.path.clone(), source };
+    let len = usize::try_from(found.file.len()).unwrap_or(usize::MAX);
+    let bytes = found.file.read_at(0, len).map_err(|source| PackageError::Input { offset: 0, source })?;
+    let image::Embedded { btf, build_id, way } = image::find(&bytes).map_err(failed)?;
+    let types = Btf::parse(&btf).map_or(0, |btf| btf.type_count() as usize - 1);
+    let report = vmlinux::Report { types, ..Default::default() };
+    Ok((Extracted { btf, source: Source::Embedded, build_id, report }, way))
+}
+
+fn made_of(extracted: &Extracted) -> &'static str {
+    match extracted.source {
+        Source::Dwarf => "BTF made of its DWARF",
+        _ => "its own BTF",
+    }
+}
