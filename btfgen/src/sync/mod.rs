@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use btf_archive::store::{Added, Archive, Error, KernelDraft, Published, Subject};
+use btf_archive::store::{Added, Archive, Error, FailureClass, FailureReport, KernelDraft, Published, Subject};
 use btf_archive::{KernelRecord, Provenance, Trust};
 use tokio::task::JoinSet;
 
@@ -167,11 +167,12 @@ async fn record(
         Ok(_) => catalog.clear_failure(&lasting).await,
         Err(failure) => {
             if failure.is_lasting() {
-                catalog.record_failure(&lasting, failure.reason()).await?;
+                catalog.record_failure(&FailureReport::new(lasting, FailureClass::Lasting, failure.reason())).await?;
             }
             if catalog.by_key(&kernel.key).await?.is_none() {
                 // What the service tells those who ask for this kernel.
-                catalog.record_failure(&Subject::Key(kernel.key.clone()), failure.reason()).await?;
+                let key = Subject::Key(kernel.key.clone());
+                catalog.record_failure(&FailureReport::new(key, FailureClass::Passing, failure.reason())).await?;
             }
             Ok(())
         }
