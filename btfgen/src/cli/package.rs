@@ -166,7 +166,7 @@ fn tell(args: &Args, name: &str, fetched: &Fetched, elapsed: Duration) -> ExitCo
     let extracted = Extracted {
         btf: fetched.btf.clone(),
         source: fetched.source,
-        build_id: fetched.build_id.clone(),
+        build_id: fetched.build_id,
         report: fetched.report.clone(),
     };
     if !args.json {
