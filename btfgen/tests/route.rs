@@ -31,6 +31,9 @@ fn noise(len: usize) -> Vec<u8> {
     (0..len).map(next).collect()
 }
 
+/// What is compressed fast: most of it is noise.
+const FAST: [&str; 2] = ["-Zzstd", "-z1"];
+
 /// BTF made of the DWARF of the kernel without BTF.
 static MADE: LazyLock<Vec<u8>> =
     LazyLock::new(|| vmlinux::extract(&VMLINUX.as_slice(), From::Dwarf, 1).unwrap().btf);
@@ -38,6 +41,7 @@ static MADE: LazyLock<Vec<u8>> =
 /// What boots, with its configuration before it and modules behind it.
 fn image(config: &str, payload: &[u8]) -> Deb {
     Deb::new(IMAGE)
+        .compress(&FAST)
         .file(&format!("boot/config-{RELEASE}"), config.as_bytes())
         .file(&format!("boot/vmlinuz-{RELEASE}"), &bzimage(&compress("xz", &["--check=crc32"], payload)))
 }
@@ -100,6 +104,7 @@ fn image_without_btf() {
 fn debug_streamed() {
     let debug = Deb::debug(RELEASE, &VMLINUX)
         .file(&format!("usr/lib/debug/lib/modules/{RELEASE}/kernel/a.ko"), &noise(8 << 20))
+        .compress(&FAST)
         .build();
     let length = debug.len() as u64;
     let packages = [(Role::Debug, DEBUG, debug), (Role::Image, IMAGE, image_with_btf().build())];
@@ -224,7 +229,10 @@ fn damaged_in_parts() {
 fn verify() {
     let full = Options { verify: Verify::Full, ..Options::default() };
     let image = image_with_btf().file("usr/lib/modules/noise", &noise(3 << 20)).build();
-    let debug = Deb::debug(RELEASE, &VMLINUX).file("usr/lib/debug/lib/noise", &noise(3 << 20)).build();
+    let debug = Deb::debug(RELEASE, &VMLINUX)
+        .file("usr/lib/debug/lib/noise", &noise(3 << 20))
+        .compress(&FAST)
+        .build();
     for (role, name, package) in [(Role::Image, IMAGE, image), (Role::Debug, DEBUG, debug)] {
         let packages = [(role, name, package.clone())];
         let offer = Offer::new(RELEASE, Expected::Unknown, &packages);
