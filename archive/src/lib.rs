@@ -9,6 +9,7 @@
 //! features add the rest:
 //!
 //! - `compress`: writing blobs and snapshots (zstd's encoder, compiled from C);
+//! - `reader`: `reader::Reader`, an archive read from a directory or a web server;
 //! - `store`: `store::Archive`, the tree of blobs and snapshots with its catalog in SQLite.
 //!
 //! The layout on disk is described for other readers in the book, `reference/archive-layout.md`.
@@ -20,6 +21,8 @@ mod digest;
 mod error;
 mod key;
 mod os_release;
+#[cfg(feature = "reader")]
+pub mod reader;
 mod record;
 mod release;
 pub mod snapshot;

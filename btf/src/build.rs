@@ -22,6 +22,8 @@ pub struct Strings {
     bytes: Vec<u8>,
     /// Where each string is, and the lower half of its hash, so that a growing table need not read strings again.
     places: HashTable<(u32, u32)>,
+    /// How many of the bytes hold strings that `places` knows. Who only adds strings that are new never needs to know.
+    indexed: usize,
     /// Offset of the first byte: a base's string length, for split BTF.
     first: u32,
     /// Seeded at random, so that hostile names cannot be chosen to collide. Offsets depend on the order of arrival only.
@@ -31,7 +33,8 @@ pub struct Strings {
 impl Strings {
     fn new(first: u32) -> Strings {
         let bytes = if first == 0 { vec![0] } else { Vec::new() };
-        Strings { bytes, places: HashTable::new(), first, hasher: RandomState::default() }
+        let indexed = bytes.len();
+        Strings { bytes, places: HashTable::new(), indexed, first, hasher: RandomState::default() }
     }
 
     /// The offset of this string, which is added if it is new. Everything from the first zero byte on is dropped, as no reader would see it.
@@ -40,7 +43,8 @@ impl Strings {
         if string.is_empty() {
             return StrOffset(0);
         }
-        let Strings { bytes, places, first, hasher } = self;
+        self.index();
+        let Strings { bytes, places, indexed, first, hasher } = self;
         let tag = hasher.hash_one(string) as u32;
         let equal = |&(place, other): &(u32, u32)| {
             let rest = bytes[place as usize..].strip_prefix(string);
@@ -53,8 +57,30 @@ impl Strings {
                 slot.insert((place, tag));
                 bytes.extend_from_slice(string);
                 bytes.push(0);
+                *indexed = bytes.len();
                 StrOffset(*first + place)
             }
+        }
+    }
+
+    /// The offset of a string that was not added before, and holds no zero byte. It is not compared with others.
+    pub(crate) fn add_new(&mut self, string: &[u8]) -> StrOffset {
+        if string.is_empty() {
+            return StrOffset(0);
+        }
+        let place = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(string);
+        self.bytes.push(0);
+        StrOffset(self.first + place)
+    }
+
+    /// Makes all strings known by their hashes.
+    fn index(&mut self) {
+        let Strings { bytes, places, indexed, hasher, .. } = self;
+        while let Some(len) = bytes[*indexed..].iter().position(|&byte| byte == 0) {
+            let tag = hasher.hash_one(&bytes[*indexed..*indexed + len]) as u32;
+            places.insert_unique(spread(tag), (*indexed as u32, tag), |&(_, tag)| spread(tag));
+            *indexed += len + 1;
         }
     }
 
@@ -65,7 +91,7 @@ impl Strings {
 
     /// Whether no string was added.
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.bytes.len() == usize::from(self.first == 0)
     }
 }
 
@@ -124,6 +150,17 @@ impl Builder {
     /// The offset of this string, which is added if it is new.
     pub fn string(&mut self, string: &[u8]) -> StrOffset {
         self.strings.add(string)
+    }
+
+    /// [`Strings::add_new`].
+    pub(crate) fn new_string(&mut self, string: &[u8]) -> StrOffset {
+        self.strings.add_new(string)
+    }
+
+    /// Makes room for types of so many words.
+    pub(crate) fn reserve(&mut self, types: usize, words: usize) {
+        self.starts.reserve(types);
+        self.words.reserve(words);
     }
 
     /// Adds a type as raw words in native byte order; string offsets must be of this builder.
@@ -320,7 +357,7 @@ impl Builder {
     }
 }
 
-fn checked_vlen(what: &'static str, len: usize) -> Result<u32> {
+pub(crate) fn checked_vlen(what: &'static str, len: usize) -> Result<u32> {
     match u32::try_from(len) {
         Ok(vlen) if vlen <= MAX_VLEN => Ok(vlen),
         _ => Err(Error::TooLarge { what, value: len as u64, limit: MAX_VLEN.into() }),

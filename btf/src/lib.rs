@@ -10,13 +10,14 @@
 //! - [`dedup`] makes one graph of many units' types; [`split`] puts a module's on top of its kernel's, [`merge`] puts all into one.
 //! - [`Form`] rewrites BTF for readers that do not know its newer kinds.
 //! - [`c`] writes types as C.
-//! - [`compare()`] tells what two blobs do not agree on, [`describe()`] says a type in words.
+//! - [`compare()`] tells what two blobs do not agree on, [`diff`] how, member by member; [`describe()`] says a type in words.
 
 pub mod build;
 pub mod c;
 mod compare;
 pub mod dedup;
 mod describe;
+pub mod diff;
 mod endian;
 mod error;
 mod form;

@@ -24,6 +24,9 @@ fn agree<S: Strategy>(strategy: S, blob: impl Fn(&S::Value) -> Vec<u8>) {
         .run(&strategy, |value| {
             let blob = blob(&value);
             let ours = Btf::parse(&blob).and_then(|btf| validate(&btf, &ValidateOptions::default()));
+            let mut two_threads = ValidateOptions::default();
+            two_threads.threads = 2;
+            assert_eq!(Btf::parse(&blob).and_then(|btf| validate(&btf, &two_threads)), ours);
             if judge::kernel_accepts(&blob) != ours.is_ok() {
                 let kernel = judge::kernel_says(&blob);
                 return Err(TestCaseError::fail(format!(

@@ -3,6 +3,7 @@
 //! The way of one kernel through this crate:
 //!
 //! - [`apt_sources`] says where this machine finds the Debian archive;
+//! - [`distro`] knows the distributions: where their repositories are, and which of their packages hold kernels;
 //! - [`repo`] reads a distribution's index and says which packages hold kernels;
 //! - [`fetch`] brings a package's bytes over HTTP, and stops when nobody reads on;
 //! - [`package`] finds vmlinux in the package while it streams by, and keeps it in memory, compressed;
@@ -16,6 +17,7 @@
 //! Nothing here serves HTTP, and nothing unpacks an archive to disk.
 
 pub mod apt_sources;
+pub mod distro;
 pub mod dwarf;
 pub mod elf;
 pub mod fetch;

@@ -108,6 +108,7 @@ pub fn extract_with(
     let view = Btf::parse(&btf).map_err(invalid)?;
     let mut options = ValidateOptions::default();
     options.pointer_size = Some(image.class.address_size().into());
+    options.threads = threads;
     btf::validate(&view, &options).map_err(invalid)?;
     report.types = view.type_count() as usize - 1;
     Ok(Extracted { source, build_id: image.build_id(), report, btf })

@@ -7,7 +7,9 @@ use std::process::Command;
 
 use btf::{Btf, Kind, TypeId};
 use btfgen::vmlinux::{self, Extracted, From};
-use compiled::{AGREED, assert_agrees_with_pahole, assert_same, convert, count, link, object, run};
+use compiled::{
+    AGREED, assert_agrees_with_pahole, assert_same, convert, count, link, link_with, object, run,
+};
 use tempfile::TempDir;
 
 /// An object of gcc's for this machine.
@@ -66,6 +68,32 @@ fn threads_change_nothing() {
     let one = made(1);
     for threads in [2, 3, 8] {
         assert_eq!(made(threads), one, "{threads} threads");
+    }
+}
+
+/// Check that types with bitfields that come up again are told from those that differ in one bitfield only, in its width, type, name or place.
+#[test]
+fn bitfields_that_come_again() {
+    for flags in [["-gdwarf-4", "-m64"], ["-gdwarf-5", "-m64"], ["-gdwarf-4", "-m32"], ["-gdwarf-2", "-m64"]]
+    {
+        let dir = TempDir::new().unwrap();
+        // Each comes after one that it equals, and after one that it does not.
+        let objects = [0, 1, 2, 2, 0, 3, 3, 0, 4, 4, 5, 5, 0].iter().enumerate().map(|(index, variant)| {
+            let folder = dir.path().join(index.to_string());
+            std::fs::create_dir(&folder).unwrap();
+            let variant = format!("-DVARIANT={variant}");
+            object(&folder, "gcc", &[&variant, "-fcommon", flags[0], flags[1]], "bitfields.c")
+        });
+        let objects: Vec<PathBuf> = objects.collect();
+        let emulation = if flags[1] == "-m32" { "-melf_i386" } else { "-melf_x86_64" };
+        let linked = link_with("ld", &[emulation], &objects, &dir.path().join("linked"));
+        assert_agrees_with_pahole(&linked, &AGREED, flags[0]);
+        let bytes = std::fs::read(&linked).unwrap();
+        let made = |threads| vmlinux::extract(&bytes.as_slice(), From::Dwarf, threads).unwrap();
+        let one = made(1);
+        assert_eq!(one.report.degraded, 0);
+        assert_eq!(one.btf, made(2).btf);
+        assert_eq!(count(&Btf::parse(&one.btf).unwrap(), Kind::Struct, "flags"), 5, "{flags:?}");
     }
 }
 

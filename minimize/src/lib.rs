@@ -7,7 +7,7 @@
 //!
 //! - [`Object`] is a BPF object with its [`Relocation`]s, checked and prepared once for any number of kernels.
 //! - [`Kernel`] is a kernel's BTF with an index of its names, built once for any number of objects.
-//! - [`resolve`] and [`minimize`] bring them together. Their work does not depend on the size of the kernel.
+//! - [`resolve`] and [`minimize`] bring them together, and [`check`] tells whether programs work on a kernel. Their work does not depend on the size of the kernel.
 //!
 //! The library does no I/O and keeps no state: slices in, values out; everything may be shared between threads. Input is hostile: no function
 //! panics on any, and work is bounded by the size of the objects.
@@ -18,6 +18,7 @@
 //! (`kernel`, `flavour`) → each candidate matched (`fields`, `types_compat`, `types_match`) with a note of what was looked at (`trace`) →
 //! the parts to keep (`keep`) → the blob (`emit`) → everything resolved again and compared (`minimize`).
 
+pub mod check;
 mod emit;
 mod error;
 mod ext;

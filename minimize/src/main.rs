@@ -17,8 +17,10 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Build(cli::build::Args),
+    Check(cli::check::Args),
     Relocs(cli::relocs::Args),
     Header(cli::header::Args),
+    Diff(cli::diff::Args),
     Gen(cli::bpftool::Args),
     Completions(cli::completions::Args),
 }
@@ -26,8 +28,10 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Build(args) => cli::build::run(args),
+        Command::Check(args) => cli::check::run(args),
         Command::Relocs(args) => cli::relocs::run(args),
         Command::Header(args) => cli::header::run(args),
+        Command::Diff(args) => cli::diff::run(args),
         Command::Gen(args) => cli::bpftool::run(args),
         Command::Completions(args) => cli::completions::run(args),
     };

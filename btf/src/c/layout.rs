@@ -70,7 +70,7 @@ impl<'b, 'a> Layouts<'b, 'a> {
         // Before the kind flag (Linux 5.0), the INT itself said so.
         let ty = self.skip(member.ty)?;
         Ok(match ty.as_ref().and_then(|ty| Some((ty.int()?, ty.size()?))) {
-            Some((int, size)) if u32::from(int.bits) != size * 8 || int.bit_offset != 0 => {
+            Some((int, size)) if u64::from(int.bits) != u64::from(size) * 8 || int.bit_offset != 0 => {
                 (at + u64::from(int.bit_offset), u32::from(int.bits))
             }
             _ => (at, 0),

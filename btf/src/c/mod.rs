@@ -8,12 +8,16 @@
 //! - `order`: which definitions must come before which;
 //! - `layout`: where C would put members by itself, and what makes it put them where they are;
 //! - `print`: declarations;
-//! - `header`: the file.
+//! - `header`: the file;
+//! - [`Declarations`]: single lines, for reports.
 
+mod declarations;
 mod header;
 mod layout;
 mod names;
 mod order;
 mod print;
 
+pub use declarations::Declarations;
 pub use header::{HeaderOptions, header};
+pub(crate) use names::identifier;

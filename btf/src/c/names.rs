@@ -289,7 +289,7 @@ fn integer_of(size: u32, encoding: u8) -> Option<&'static str> {
 }
 
 /// A string of the blob as an identifier that C accepts: other characters become `_`, keywords and the compiler's own names get a flavour.
-pub(super) fn identifier<'a>(btf: &Btf<'a>, offset: StrOffset) -> Result<Cow<'a, str>> {
+pub(crate) fn identifier<'a>(btf: &Btf<'a>, offset: StrOffset) -> Result<Cow<'a, str>> {
     let name = btf.string(offset)?;
     let name = &name[..name.len().min(MAX_NAME)];
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';

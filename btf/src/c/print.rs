@@ -15,8 +15,8 @@ use crate::{StrOffset, TypeId};
 /// How many pointers, arrays, qualifiers and typedefs may stand between a name and its type, and how deep bodies and prototypes may nest.
 const MAX_CHAIN: u32 = 64;
 
-/// The longest hole in bits that is written as unnamed bitfields; others become an array.
-const LONGEST: u64 = 8192;
+/// The longest hole in bits that is written as unnamed bitfields, which BTF does not show: a page of 64 KiB. Others become an array.
+const LONGEST: u64 = 64 << 13;
 
 /// Prints the declarations of one blob.
 pub(super) struct Printer<'b, 'a> {
@@ -25,6 +25,8 @@ pub(super) struct Printer<'b, 'a> {
     /// The typedefs printed so far: others cannot be used yet.
     known: Vec<bool>,
     layouts: Layouts<'b, 'a>,
+    /// Bodies of unnamed types are left out: `struct {…}`.
+    brief: bool,
     depth: u32,
     /// Members and parameters that may still be printed: unnamed types are printed wherever they are used, and could multiply without end.
     budget: u64,
@@ -33,7 +35,24 @@ pub(super) struct Printer<'b, 'a> {
 impl<'b, 'a> Printer<'b, 'a> {
     pub(super) fn new(btf: &'b Btf<'a>, names: Names, pointer_size: u32) -> Self {
         let (layouts, known) = (Layouts::new(btf, pointer_size), vec![false; btf.type_count() as usize]);
-        Self { btf, names, known, layouts, depth: 0, budget: (btf.bytes().len() as u64).max(1 << 20) }
+        let budget = (btf.bytes().len() as u64 / 2).max(1 << 16);
+        Self { btf, names, known, layouts, brief: false, depth: 0, budget }
+    }
+
+    /// A printer of single lines, which takes every typedef for known.
+    pub(super) fn brief(btf: &'b Btf<'a>, names: Names, pointer_size: u32) -> Self {
+        let mut printer = Self::new(btf, names, pointer_size);
+        printer.known.fill(true);
+        printer.brief = true;
+        printer
+    }
+
+    /// A declaration in one line, without a semicolon. The name may be empty.
+    pub(super) fn line(&mut self, id: TypeId, name: &str) -> Result<String> {
+        let mut out = String::new();
+        self.budget = 1 << 16;
+        self.declarator(&mut out, id, name.to_owned(), 0)?;
+        Ok(out)
     }
 
     /// `struct name;`
@@ -154,6 +173,9 @@ impl<'b, 'a> Printer<'b, 'a> {
                 if !tag.is_empty() {
                     return Ok(format!("{} {tag}", keyword(ty)));
                 }
+                if self.brief {
+                    return Ok(format!("{} {{…}}", keyword(ty)));
+                }
                 let mut body = String::new();
                 self.body(&mut body, ty, "", indent)?;
                 Ok(body)
@@ -214,8 +236,12 @@ impl<'b, 'a> Printer<'b, 'a> {
         if self.depth > MAX_CHAIN {
             return Err(invalid(ty, format!("types contain each other more than {MAX_CHAIN} deep")));
         }
-        let elements = (ty.members().len() + ty.params().len() + ty.enumerators().len()) as u64;
-        self.budget = self.budget.checked_sub(elements + 1).ok_or_else(|| {
+        self.spend(ty, (ty.members().len() + ty.params().len() + ty.enumerators().len()) as u64)
+    }
+
+    /// Counts lines of C.
+    fn spend(&mut self, ty: &Type<'a>, lines: u64) -> Result<()> {
+        self.budget = self.budget.checked_sub(lines + 1).ok_or_else(|| {
             invalid(
                 ty,
                 "unnamed types are used so often within each other that their C has no end".to_owned(),
@@ -256,6 +282,8 @@ impl<'b, 'a> Printer<'b, 'a> {
     }
 
     fn members(&mut self, out: &mut String, ty: &Type<'a>, plan: &Plan, indent: usize) -> Result<()> {
+        let holes = plan.before.iter().chain([&plan.after]);
+        self.spend(ty, holes.map(|hole| hole.min(&LONGEST).div_ceil(plan.widest.into())).sum())?;
         for (index, (member, hole)) in ty.members().zip(&plan.before).enumerate() {
             let (at, width) = self.layouts.place(&member)?;
             padding(out, at - hole, *hole, plan.widest, indent);
@@ -366,10 +394,12 @@ fn bracketed(inner: String) -> String {
 fn padding(out: &mut String, mut at: u64, mut bits: u64, widest: u32, indent: usize) {
     const UNITS: [(u64, &str); 4] = [(8, "char"), (16, "short"), (32, "int"), (64, "long long")];
     let widest = u64::from(widest);
-    if bits > LONGEST && at.is_multiple_of(8) {
-        let bytes = bits / 8;
-        line(out, indent, &format!("unsigned char ___hole_{}[{bytes}];", at / 8));
-        (at, bits) = (at + bytes * 8, bits % 8);
+    if bits > LONGEST {
+        let unaligned = at.next_multiple_of(8) - at;
+        let bytes = (bits - unaligned) / 8;
+        padding(out, at, unaligned, 8, indent);
+        line(out, indent, &format!("unsigned char ___hole_{}[{bytes}];", at.div_ceil(8)));
+        (at, bits) = (at + unaligned + bytes * 8, bits - unaligned - bytes * 8);
     }
     while bits > 0 {
         let chunk = bits.min(widest - at % widest);

@@ -9,9 +9,9 @@ use super::pool::{FrozenPool, GlobalRef, Name, SymbolKind, only_declares};
 use super::symbols::{Symbols, defined_by};
 use super::unit::{Handle, UnitTypes};
 use super::{Declaration, DeclarationKind};
-use crate::build::Builder;
-use crate::error::{Error, Result};
-use crate::kind::{Info, Kind, MAX_VLEN};
+use crate::build::{Builder, checked_vlen};
+use crate::error::Result;
+use crate::kind::{Info, Kind};
 use crate::refs::{Ref, visit_refs, visit_type_refs};
 use crate::{StrOffset, TypeId};
 
@@ -99,6 +99,8 @@ impl<'a, 'p> Emitter<'a, 'p> {
             self.number(target);
         }
         self.number_reached();
+        let words = self.things.iter().map(|&thing| self.record(thing).len()).sum();
+        self.builder.reserve(self.things.len() + declarations.len(), words);
         for index in 0..self.things.len() {
             self.write(self.things[index]);
         }
@@ -174,14 +176,7 @@ impl<'a, 'p> Emitter<'a, 'p> {
         words.clear();
         words.extend_from_slice(&known);
         visit_refs(words, |what, word| match what {
-            Ref::String => {
-                let name = Name(*word);
-                let string = &mut strings[name.word() as usize];
-                if *string == StrOffset(0) {
-                    *string = builder.string(pool.name(name));
-                }
-                *word = string.0;
-            }
+            Ref::String => *word = string(pool, strings, builder, Name(*word)).0,
             Ref::Type => {
                 let target = targets.resolve(pool, symbols, GlobalRef(*word));
                 *word = target.map_or(0, |target| *ids.of(target));
@@ -264,31 +259,39 @@ impl<'a, 'p> Emitter<'a, 'p> {
     }
 
     fn write_declaration(&mut self, declaration: &Declaration, target: TypeId, first: u32) -> Result<()> {
-        let name = self.pool.name(declaration.name);
-        let id = |index: u32| TypeId(first + index);
+        let Emitter { pool, strings, builder, words, .. } = self;
+        let name = string(pool, strings, builder, declaration.name).0;
+        let head = |kind, vlen, third| [name, Info::new(kind, vlen, false).0, third];
+        words.clear();
         match &declaration.kind {
-            DeclarationKind::Func { linkage } => self.builder.func(name, target, *linkage),
-            DeclarationKind::Var { linkage } => self.builder.var(name, target, *linkage),
+            DeclarationKind::Func { linkage } => words.extend(head(Kind::Func, *linkage, target.0)),
+            DeclarationKind::Var { linkage } => {
+                words.extend(head(Kind::Var, 0, target.0));
+                words.push(*linkage);
+            }
             DeclarationKind::Datasec { size, vars } => {
-                let vars: Vec<_> = vars
-                    .iter()
-                    .map(|&(var, offset, size)| crate::SectionVar { ty: id(var), offset, size })
-                    .collect();
-                if vars.len() > MAX_VLEN as usize {
-                    let (value, limit) = (vars.len() as u64, MAX_VLEN.into());
-                    return Err(Error::TooLarge { what: "variables of one section", value, limit });
-                }
-                self.builder.datasec(name, *size, &vars)?
+                let vlen = checked_vlen("variables of one section", vars.len())?;
+                words.extend(head(Kind::Datasec, vlen, *size));
+                words.extend(vars.iter().flat_map(|&(var, offset, size)| [first + var, offset, size]));
             }
-            DeclarationKind::DeclTag { on: Some(index), component } => {
-                self.builder.decl_tag(name, id(*index), *component)
+            DeclarationKind::DeclTag { on, component } => {
+                let target = on.map_or(target.0, |index| first + index);
+                words.extend(head(Kind::DeclTag, 0, target));
+                words.push(*component as u32);
             }
-            DeclarationKind::DeclTag { on: None, component } => {
-                self.builder.decl_tag(name, target, *component)
-            }
-        };
+        }
+        builder.add_record(words);
         Ok(())
     }
+}
+
+/// Where a name is in the result. A pool has each name once, so that no name need be compared with those before.
+fn string(pool: &FrozenPool<'_>, strings: &mut [StrOffset], builder: &mut Builder, name: Name) -> StrOffset {
+    let string = &mut strings[name.word() as usize];
+    if *string == StrOffset(0) {
+        *string = builder.new_string(pool.name(name));
+    }
+    *string
 }
 
 /// Resolves the references of one record in the order in which they stand.

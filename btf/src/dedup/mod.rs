@@ -34,7 +34,7 @@ use crate::read::Btf;
 use crate::refs::{Ref, visit_refs};
 use crate::{StrOffset, TypeId};
 use context::Context;
-use pool::GlobalRef;
+use pool::{FrozenPool, GlobalRef};
 use symbols::{Symbols, defined_by};
 
 /// A function, variable, section or tag that follows the types in the result as it is, never merged with another.
@@ -81,7 +81,7 @@ pub enum DeclarationKind {
 
 impl Pool {
     /// Which units must be interned again with their edges: those in which one symbol has several definitions.
-    pub fn units_needing_edges(&self, units: &[UnitTypes]) -> Vec<usize> {
+    pub fn units_needing_edges(&self, units: &[UnitTypes], threads: usize) -> Vec<usize> {
         let ambiguous = self.ambiguous_definitions();
         if ambiguous.is_empty() {
             return Vec::new();
@@ -95,7 +95,17 @@ impl Pool {
             let mut there = unit.order.iter().filter(|global| is_ambiguous[global.0 as usize]);
             there.any(|&global| *own.entry(ambiguous[&global]).or_insert(global) != global)
         };
-        (0..units.len()).filter(|&unit| units[unit].edges.is_none() && needs_edges(&units[unit])).collect()
+        let find = |range: std::ops::Range<usize>| -> Vec<usize> {
+            range.filter(|&unit| units[unit].edges.is_none() && needs_edges(&units[unit])).collect()
+        };
+        let half = if threads > 1 { units.len() / 2 } else { 0 };
+        std::thread::scope(|scope| {
+            let first = (half > 0).then(|| scope.spawn(|| find(0..half)));
+            let rest = find(half..units.len());
+            let first =
+                first.map(|first| first.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            [first.unwrap_or_default(), rest].concat()
+        })
     }
 
     /// The records that define a symbol which others define too, with their symbols.
@@ -121,10 +131,42 @@ impl Pool {
         self.check()?;
         let pool = self.freeze();
         let symbols = Symbols::of(&pool);
-        let roots = declarations.iter().map(|declaration| (declaration.unit, declaration.ty));
-        let context = Context::of(&pool, &symbols, units, roots);
-        emit::Emitter::new(&pool, &symbols, &context, units).emit(declarations)
+        put_together(&pool, &symbols, units, declarations)
     }
+
+    /// [`Self::finish`] with the declarations that `declare` gives, which with more than one of `threads` is called in a thread of its own.
+    ///
+    /// # Errors
+    /// As those of [`Self::finish`].
+    pub fn finish_with(
+        &mut self,
+        units: &[UnitTypes],
+        threads: usize,
+        declare: impl FnOnce() -> Vec<Declaration> + Send,
+    ) -> Result<Builder> {
+        if threads < 2 {
+            return self.finish(units, &declare());
+        }
+        self.check()?;
+        let pool = self.freeze();
+        let (symbols, declarations) = std::thread::scope(|scope| {
+            let declarations = scope.spawn(declare);
+            let symbols = Symbols::of(&pool);
+            (symbols, declarations.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        put_together(&pool, &symbols, units, &declarations)
+    }
+}
+
+fn put_together(
+    pool: &FrozenPool<'_>,
+    symbols: &Symbols,
+    units: &[UnitTypes],
+    declarations: &[Declaration],
+) -> Result<Builder> {
+    let roots = declarations.iter().map(|declaration| (declaration.unit, declaration.ty));
+    let context = Context::of(pool, symbols, units, roots);
+    emit::Emitter::new(pool, symbols, &context, units).emit(declarations)
 }
 
 /// Deduplicates the types of one BTF blob, such as the concatenation of many.

@@ -32,6 +32,8 @@ pub struct Unit<'p> {
     /// For each node, its record in the pool.
     inner: Vec<GlobalRef>,
     pending: Vec<u32>,
+    /// Places of nodes that are to be interned.
+    slots: Vec<u32>,
     /// A record with global references.
     record: Vec<u32>,
     /// Which words are references that may be void: those in the place of `type`.
@@ -136,6 +138,7 @@ impl<'p> Unit<'p> {
             outer: Vec::new(),
             inner: Vec::new(),
             pending: Vec::new(),
+            slots: Vec::new(),
             record: Vec::new(),
             references: Vec::new(),
             runs: Vec::new(),
@@ -352,16 +355,18 @@ impl<'p> Unit<'p> {
         self.inner.resize(count, UNKNOWN);
         let mut broken_cycles = 0;
         // Structs and prototypes refer to many pointers, which mostly refer to one thing that is known: those go first.
-        for slot in 0..count as u32 {
-            if self.nodes[slot as usize].len <= SHORT {
-                self.intern_known(slot);
-            }
+        let mut slots = std::mem::take(&mut self.slots);
+        let short = choose(&mut slots, &self.nodes, |node| node.len <= SHORT);
+        for &slot in short {
+            self.intern_known(slot);
         }
-        for slot in 0..count as u32 {
+        let others = choose(&mut slots, &self.inner, |&inner| inner == UNKNOWN);
+        for &slot in others {
             if self.inner[slot as usize] == UNKNOWN && !self.intern_known(slot) {
                 self.intern_from(slot, &mut broken_cycles);
             }
         }
+        self.slots = slots;
         let shown = |(node, inner): &(&Node, &GlobalRef)| !node.hidden && !inner.is_void();
         let mut order = Vec::with_capacity(count);
         order.extend(self.nodes.iter().zip(&self.inner).filter(shown).map(|(_, &inner)| inner));
@@ -486,6 +491,20 @@ impl<'p> Unit<'p> {
         }
         edges
     }
+}
+
+/// The places of the items that are wanted. There is no branch for each, which nobody could predict.
+#[inline]
+fn choose<'s, T>(slots: &'s mut Vec<u32>, items: &[T], is_wanted: impl Fn(&T) -> bool) -> &'s [u32] {
+    if slots.len() < items.len() {
+        slots.resize(items.len(), 0);
+    }
+    let mut count = 0;
+    for (slot, item) in items.iter().enumerate() {
+        slots[count] = slot as u32;
+        count += usize::from(is_wanted(item));
+    }
+    &slots[..count]
 }
 
 /// The global reference that a local id is; void for an id that the unit does not have.

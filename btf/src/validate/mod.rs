@@ -30,11 +30,13 @@ pub struct ValidateOptions {
     /// Most members, enumerators, parameters or variables that a type may have: [`MAX_VLEN`] by default, 2²⁴ − 1 since Linux 7.1. A blob with a
     /// layout section needs such a kernel anyway, and this limit is not applied to it.
     pub max_vlen: u32,
+    /// With more than one thread the first two passes take place at the same time. The verdict is the same.
+    pub threads: usize,
 }
 
 impl Default for ValidateOptions {
     fn default() -> Self {
-        ValidateOptions { pointer_size: None, max_vlen: MAX_VLEN }
+        ValidateOptions { pointer_size: None, max_vlen: MAX_VLEN, threads: 1 }
     }
 }
 
@@ -46,8 +48,17 @@ pub fn validate(btf: &Btf<'_>, options: &ValidateOptions) -> Result<()> {
     let pointer_size = options.pointer_size.or_else(|| btf.pointer_size()).unwrap_or(8);
     let max_vlen = if btf.has_layout() { u32::MAX } else { options.max_vlen };
     check_sections(btf)?;
-    meta::check(btf, max_vlen)?;
-    resolve::check(btf, pointer_size)?;
+    if options.threads > 1 {
+        let (alone, together) = std::thread::scope(|scope| {
+            let alone = scope.spawn(|| meta::check(btf, max_vlen));
+            let together = resolve::check(btf, pointer_size);
+            (alone.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), together)
+        });
+        alone.and(together)?;
+    } else {
+        meta::check(btf, max_vlen)?;
+        resolve::check(btf, pointer_size)?;
+    }
     tags::check(btf)
 }
 

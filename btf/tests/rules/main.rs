@@ -47,7 +47,16 @@ fn refuse(what: &str, build: impl FnOnce(&mut Builder)) {
 }
 
 fn ours(blob: &[u8]) -> btf::Result<()> {
-    validate(&Btf::parse(blob)?, &ValidateOptions::default())
+    let btf = Btf::parse(blob)?;
+    let verdict = validate(&btf, &ValidateOptions::default());
+    assert_eq!(validate(&btf, &on_two_threads()), verdict);
+    verdict
+}
+
+fn on_two_threads() -> ValidateOptions {
+    let mut options = ValidateOptions::default();
+    options.threads = 2;
+    options
 }
 
 const INT: TypeId = TypeId(1);

@@ -11,18 +11,27 @@ use btfgen::repo::offer::{Checksum, Expected, Package, Role};
 use btfgen::sync::{Planned, State, plan};
 use serde::Serialize;
 
-use super::repository::{OpenedSuite, RepositoryArgs, exit_code, human_size, network, print};
+use super::repository::{
+    FailedRepository, OpenedSuite, RepositoryArgs, exit_code, human_size, network, print,
+};
 
-/// List the kernels that a repository offers, newest first, and what an archive lacks of them.
+/// List the kernels that repositories offer, newest first, and what an archive lacks of them.
 ///
-/// The signature of the suite's Release file is checked with the system's Debian keyring.
+/// Which repositories there are, definitions say: those that are built in, and those in the directory of --distros, which are checked first.
+/// Indices must be signed by the keys that the definition names.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Exit codes: 0 done; 1 failed, such as for a definition that is wrong; 2 usage; 3 there is no such distribution, version, repository or kernel; \
+4 a repository was refused; 5 listed, but without repositories that could not be read.")]
 pub(crate) struct Args {
     #[command(flatten)]
     repository: RepositoryArgs,
     /// Say of each kernel whether this archive has it.
     #[arg(long, value_name = "DIR")]
     archive: Option<PathBuf>,
+    /// List the distributions, their versions and repositories instead; nothing is fetched.
+    #[arg(long)]
+    list_distros: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -85,6 +94,8 @@ impl From<&Package> for PackageRow {
 #[derive(Serialize)]
 struct Listing<'a> {
     suites: &'a [OpenedSuite],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    failed: &'a [FailedRepository],
     kernels: &'a [Row],
 }
 
@@ -99,19 +110,23 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn list(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.list_distros {
+        return super::distros::list(&args.repository.definitions()?, args.json);
+    }
     let (runtime, client) = network()?;
-    let offer = args.repository.offer(&client, runtime.handle())?;
+    let mut offer = args.repository.offer(&client, runtime.handle())?;
+    let offered = std::mem::take(&mut offer.kernels);
     let planned = runtime.block_on(async {
         let archive = match &args.archive {
             Some(path) => Some(Archive::open(path).await?),
             None => None,
         };
-        plan(archive.as_ref(), offer.kernels).await
+        plan(archive.as_ref(), offered).await
     })?;
     let rows: Vec<Row> =
         planned.into_iter().map(|planned| Row::new(planned, args.archive.is_some())).collect();
     if args.json {
-        let listing = Listing { suites: &offer.suites, kernels: &rows };
+        let listing = Listing { suites: &offer.suites, failed: &offer.failed, kernels: &rows };
         print(&(serde_json::to_string_pretty(&listing)? + "\n"))?;
     } else {
         print(&table(&rows))?;
@@ -120,7 +135,7 @@ fn list(args: &Args) -> anyhow::Result<ExitCode> {
         eprintln!("btfgen: none of {} kernels matches {}", offer.total, args.repository.patterns());
         return Ok(ExitCode::from(3));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(offer.exit_code())
 }
 
 impl Row {

@@ -110,6 +110,7 @@ fn fill(args: &Args) -> anyhow::Result<ExitCode> {
     let start = Instant::now();
     let (runtime, client) = network()?;
     let offer = args.repository.offer(&client, runtime.handle())?;
+    let incomplete = offer.exit_code();
     if offer.kernels.is_empty() && args.repository.selects() {
         eprintln!("btfgen: none of {} kernels matches {}", offer.total, args.repository.patterns());
         return Ok(ExitCode::from(3));
@@ -177,7 +178,7 @@ fn fill(args: &Args) -> anyhow::Result<ExitCode> {
         print(&summary.line())?;
         summary.failed.iter().for_each(FailedKernel::tell);
     }
-    Ok(summary.exit_code())
+    Ok(if summary.exit_code() == ExitCode::SUCCESS { incomplete } else { summary.exit_code() })
 }
 
 /// The archive, which a plan does not make.

@@ -76,13 +76,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Some(folder) => modules::expand(std::slice::from_ref(folder))?,
         None => Vec::new(),
     };
+    let data = Contents::open(&args.vmlinux).with_context(|| name.clone())?;
     let mut extracted = {
-        let data = Contents::open(&args.vmlinux).with_context(|| name.clone())?;
         let alt = args.supplementary.find(&args.vmlinux, &data)?;
         let alt = alt.as_ref().map(|file| file as &dyn btfgen::elf::ReadAt);
         vmlinux::extract_with(&data, alt, args.from.into(), threads(args.threads))
             .with_context(|| name.clone())?
     };
+    // Unmapping a kernel takes as long as writing what was made of it. Nothing waits for it: the process's end would do as much.
+    if threads(args.threads) > 1 {
+        std::thread::spawn(|| drop(data));
+    }
     let mut details = json!({});
     let mut modules_exit = ExitCode::SUCCESS;
     let mut place = args.output.clone();

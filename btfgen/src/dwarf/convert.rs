@@ -258,9 +258,12 @@ fn convert_sections<const BIG: bool>(
     {
         return Err(DwarfError::AllLost { units: lost.len() + other_languages, first: first.clone() });
     }
-    let mut declarations = symbols.functions(&units.declarations);
-    symbols.add_per_cpu(&units.declarations, &mut declarations);
-    let btf = pool.finish(&units.types, &declarations)?;
+    let declare = || {
+        let mut declarations = symbols.functions(&units.declarations);
+        symbols.add_per_cpu(&units.declarations, &mut declarations);
+        declarations
+    };
+    let btf = pool.finish_with(&units.types, threads, declare)?;
     if btf.next_id() == btf::TypeId(1) {
         return Err(DwarfError::NoTypes { units: converted + other_languages, other_languages });
     }
@@ -406,7 +409,7 @@ impl<const BIG: bool> Input<'_, BIG> {
             }
             if !units.outcomes.contains(&Outcome::Lost(UnitError::Foreign)) {
                 // Some are read once more, keeping their edges.
-                let again = pool.units_needing_edges(&units.types);
+                let again = pool.units_needing_edges(&units.types, threads);
                 for (index, _, types, declarations) in self.spread(&symbols, &mut readers, &again, true) {
                     units.types[index] = types;
                     units.declarations[index] = declarations;

@@ -8,7 +8,9 @@ use crate::elf::{ElfError, Image, Symbol};
 
 /// What the symbol table says of functions and per-CPU variables.
 pub(super) struct KernelSymbols {
-    functions: FastMap<Name, FunctionSymbol>,
+    functions: Vec<FunctionSymbol>,
+    /// Where in `functions` each name is, plus one, by its word; 0 if it is not there.
+    places: Vec<u32>,
     /// A bit for each name that is in `functions`, by its word: units ask for every function of every header.
     known: Vec<u64>,
     per_cpu: FastMap<u64, FastSet<Name>>,
@@ -55,7 +57,8 @@ impl KernelSymbols {
         let section =
             place.map(|index| &image.sections[index]).map(|section| (section.address, section.size));
         let mut symbols = KernelSymbols {
-            functions: FastMap::default(),
+            functions: Vec::new(),
+            places: Vec::new(),
             known: Vec::new(),
             per_cpu: FastMap::default(),
             section,
@@ -81,15 +84,12 @@ impl KernelSymbols {
             }
         })?;
         for (name, kfunc) in kfuncs.iter_mut().flat_map(KFuncs::find) {
-            if let Some(symbol) = symbols.functions.get_mut(&pool.name(name)) {
-                symbol.kfunc.merge(kfunc);
+            if let Some(place) = symbols.place(pool.name(name)) {
+                symbols.functions[place].kfunc.merge(kfunc);
             }
         }
-        let last = symbols.functions.keys().map(|name| name.word()).max().unwrap_or(0);
-        symbols.known = vec![0; last as usize / 64 + 1];
-        for name in symbols.functions.keys() {
-            symbols.known[name.word() as usize / 64] |= 1 << (name.word() % 64);
-        }
+        let bits = |places: &[u32]| (0..).zip(places).map(|(bit, &place)| u64::from(place != 0) << bit).sum();
+        symbols.known = symbols.places.chunks(64).map(bits).collect();
         Ok(symbols)
     }
 
@@ -102,15 +102,24 @@ impl KernelSymbols {
             return;
         }
         let optimized = says(&OPTIMIZED);
-        let known = self.functions.entry(pool.name(name)).or_insert(FunctionSymbol {
-            section,
-            address,
-            ambiguous: false,
-            optimized,
-            kfunc: KFunc::default(),
-        });
+        let word = pool.name(name).word() as usize;
+        if word >= self.places.len() {
+            self.places.resize((word + 1).next_power_of_two(), 0);
+        }
+        let place = &mut self.places[word];
+        if *place == 0 {
+            let (ambiguous, kfunc) = (false, KFunc::default());
+            self.functions.push(FunctionSymbol { section, address, ambiguous, optimized, kfunc });
+            *place = self.functions.len() as u32;
+        }
+        let known = &mut self.functions[*place as usize - 1];
         known.ambiguous |= (known.section, known.address) != (section, address);
         known.optimized |= optimized;
+    }
+
+    /// Where in `functions` a name is.
+    fn place(&self, name: Name) -> Option<usize> {
+        (*self.places.get(name.word() as usize)? as usize).checked_sub(1)
     }
 
     /// Whether there is a per-CPU variable at this address.
@@ -127,20 +136,23 @@ impl KernelSymbols {
 
     /// A FUNC for each function of the symbol table whose definitions agree on its prototype, and whose prototype tells how it is called.
     pub(super) fn functions(&self, units: &[UnitDeclarations]) -> Vec<Declaration> {
-        let mut place: FastMap<Name, usize> = FastMap::default();
-        let mut found: Vec<Merged<'_>> = Vec::new();
+        // For each function where in `found` it is, plus one.
+        let mut places = vec![0_u32; self.functions.len()];
+        let mut found: Vec<Merged<'_>> = Vec::with_capacity(self.functions.len());
         for (unit, declarations) in units.iter().enumerate() {
             for function in &declarations.functions {
-                let Some(symbol) = self.functions.get(&function.name).filter(|symbol| !symbol.ambiguous)
-                else {
+                let Some(symbol) = self.place(function.name) else { continue };
+                let place = &mut places[symbol];
+                let symbol = &self.functions[symbol];
+                if symbol.ambiguous {
                     continue;
-                };
+                }
                 let merged = Merged::new(unit as u32, function, symbol);
-                match place.get(&function.name) {
-                    Some(&at) => found[at].merge(merged),
+                match place.checked_sub(1) {
+                    Some(at) => found[at as usize].merge(merged),
                     None => {
-                        place.insert(function.name, found.len());
                         found.push(merged);
+                        *place = found.len() as u32;
                     }
                 }
             }

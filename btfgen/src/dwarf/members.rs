@@ -68,6 +68,29 @@ pub(crate) struct Member {
     pub(crate) bits: Bits,
 }
 
+impl Member {
+    /// The place and width of a bitfield as a number, by which it can be compared with others; `None` for what is no bitfield, and for rare ones.
+    /// Equal ones of structs in one file lie at the same bits.
+    pub(super) fn bitfield_number(&self) -> Option<u32> {
+        let Bits { location, data_bit_offset, old_offset, size } = self.bits;
+        // The kernel has other rules for wider ones.
+        let width = size.filter(|width| (1..=32).contains(width))? as u32;
+        let place = match (location, data_bit_offset, old_offset) {
+            (None, Some(bits), None) if bits <= MAX_BITFIELD_OFFSET => 1 << 24 | bits as u32,
+            (Some(Location::Bytes(bytes)), None, Some(bits)) if bytes < 1 << 14 => {
+                let storage = self.size.filter(|size| (1..1 << 4).contains(size))? as u32;
+                let bits = u32::try_from(bits).ok().filter(|bits| *bits < 1 << 6)?;
+                (bytes as u32) << 10 | storage << 6 | bits
+            }
+            _ => return None,
+        };
+        Some(BITFIELD | place << 6 | width)
+    }
+}
+
+/// Tells bitfields from members whose place is a number of bytes.
+pub(super) const BITFIELD: u32 = 1 << 31;
+
 /// `DW_AT_bit_offset`, to be turned into an offset by the byte order and the size of the storage unit.
 #[derive(Clone, Copy)]
 struct Old {
@@ -145,6 +168,17 @@ impl Members {
         }
     }
 
+    /// Takes in a member as BTF has it, of a struct with bitfields or without.
+    pub(crate) fn push_placed(&mut self, name: Name, ty: u32, offset: u32, bitfields: bool) {
+        let (bits, width) = if bitfields { (offset & 0x00ff_ffff, offset >> 24) } else { (offset, 0) };
+        self.push_special(name, ty, (bits.into(), width, None));
+    }
+
+    /// Takes in a type that is the same as one with bitfields, but for what it refers to.
+    pub(crate) fn defined_like(&mut self, id: LocalId) {
+        self.with_bitfields.push(id);
+    }
+
     /// Takes in a member, unless it is a static one, which is no part of the struct. Answers whether it did.
     pub(crate) fn push(&mut self, member: Member, union: bool) -> bool {
         let Member { name, ty, size, bits } = member;
@@ -176,7 +210,7 @@ impl Members {
         }
     }
 
-    /// Writes the record of a struct or union from the members pushed since `from`.
+    /// Writes the record of a struct or union from the members pushed since `from`. Answers whether each of them has its place in it.
     pub(crate) fn define(
         &mut self,
         unit: &mut Unit<'_>,
@@ -184,13 +218,15 @@ impl Members {
         (kind, name, size): (Kind, Name, u32),
         from: usize,
         degraded: &mut u32,
-    ) {
+    ) -> bool {
         let vlen = vlen(self.open.len() - from);
         let special =
             self.special.iter().rposition(|special| special.index < from).map_or(0, |last| last + 1);
         let bitfields = self.special[special..].iter().any(|member| member.width != 0);
+        let mut whole = false;
         match vlen {
             Some(vlen) if self.place_special(id, from, special, bitfields) => {
+                whole = true;
                 if bitfields {
                     self.with_bitfields.push(id);
                 }
@@ -207,6 +243,7 @@ impl Members {
         }
         self.open.truncate(from);
         self.special.truncate(special);
+        whole
     }
 
     /// Keeps the bitfields since `from` until their places are known, if those can be in reach of 32 bits and all else is.
@@ -291,9 +328,9 @@ impl Members {
             }
         }
         for &id in &self.with_bitfields {
-            let fits = |(ty, offset): (LocalId, u32)| match number_type(unit, ty) {
-                Some((.., bits)) => offset >> 24 <= bits,
-                None => offset >> 24 == 0,
+            let fits = |(ty, offset): (LocalId, u32)| {
+                let width = offset >> 24;
+                width == 0 || number_type(unit, ty).is_some_and(|(.., bits)| width <= bits)
             };
             if !unit.members(id).all(fits) {
                 self.hopeless.push(id);

@@ -235,10 +235,10 @@ const NO_KEY: u32 = u32::MAX;
 const NOTHING: u64 = (NO_KEY as u64) << 32;
 /// How many levels there may be, and how many times larger each is. What finds no room in the last is looked up each time.
 const LEVELS: usize = 3;
-const GROWTH: usize = 8;
+const GROWTH: usize = 16;
 /// Bounds for the first level's room.
 const LEAST: usize = 1 << 8;
-const MOST: usize = 1 << 17;
+const MOST: usize = 1 << 13;
 
 impl ByKey {
     /// A table with room for at least so many keys at first.

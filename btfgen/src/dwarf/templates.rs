@@ -10,8 +10,10 @@ use btf::kind::Info;
 
 use super::convert::FastMap;
 use super::layout::{Number, Plain, PlainName};
+use super::members::BITFIELD;
 
-/// What the DIE of a member or enumerator says, but for its type: the name as it stands there, and the place in bytes or the value.
+/// What the DIE of a member or enumerator says, but for its type: the name as it stands there, and the place in bytes or the value. Of a bitfield
+/// it is the [`Name`](btf::dedup::Name), and a [`Member::bitfield_number`](super::members::Member::bitfield_number).
 pub(super) type Saying = (u32, u32);
 
 /// Tells names that are in DIEs from offsets.
@@ -70,7 +72,8 @@ pub(super) fn is_expected(
         name => name_key(name) == Some(known_name),
     };
     let same_number = match number {
-        Some(number) => number.bits == u64::from(known_number) && known_number != NO_NUMBER,
+        // Neither a bitfield's nor `NO_NUMBER`.
+        Some(number) => number.bits == u64::from(known_number) && known_number <= MAX_NUMBER,
         None => known_number == NO_NUMBER,
     };
     same_name & same_number
@@ -100,6 +103,7 @@ struct Template {
     from: u32,
     len: u32,
     shape: Shape,
+    has_bitfields: bool,
     /// The template that was found next after this one: units show types in much the same order.
     next: u32,
 }
@@ -144,6 +148,17 @@ impl Templates {
     /// The shape of a template.
     pub(super) fn shape(&self, template: u32) -> Shape {
         self.all[template as usize].shape
+    }
+
+    /// Whether there are bitfields among a template's members.
+    pub(super) fn has_bitfields(&self, template: u32) -> bool {
+        self.all[template as usize].has_bitfields
+    }
+
+    /// What a template's member says if it is a bitfield.
+    pub(super) fn bitfield(&self, template: u32, index: u32) -> Option<Saying> {
+        let saying = *self.sayings(template).get(index as usize)?;
+        (saying.1 & BITFIELD != 0 && saying.1 != NO_NUMBER).then_some(saying)
     }
 
     /// What the members of a template say.
@@ -195,12 +210,14 @@ impl Templates {
             let to = self.learnt.get(index + 1).map_or(self.learnt_sayings.len(), |next| next.2);
             let sayings = &self.learnt_sayings[from..to];
             let Some(shape) = unit.shape(id) else { continue };
-            if Info(unit.shape_record(shape)[1]).vlen() as usize != sayings.len() {
+            let info = Info(unit.shape_record(shape)[1]);
+            if info.vlen() as usize != sayings.len() {
                 continue; // it lost its members because one of their types is missing
             }
             let (from, len) = (self.sayings.len() as u32, sayings.len() as u32);
             let place = self.all.len() as u32;
-            let template = Template { head, from, len, shape, next: place + 1 };
+            let has_bitfields = head.0 != Kind::Enum && info.kind_flag();
+            let template = Template { head, from, len, shape, has_bitfields, next: place + 1 };
             self.sayings.extend_from_slice(sayings);
             if let Some(before) = self.by_head.insert(head, place) {
                 // It must not be found any more.

@@ -298,7 +298,7 @@ impl<'p> Reader<'p> {
             } else if pushed && !plan.has_children {
                 self.close();
             } else if pushed && matches!(self.frames.last(), Some(Frame::Expected { .. })) {
-                self.expected_members(&mut cursor, plans, &context)?;
+                self.expected_members(&mut cursor, plans, &mut context)?;
             }
             if self.frames.len() > MAX_DEPTH {
                 return Err(UnitError::TooLarge("DIEs that are nested more than 65536 deep"));

@@ -41,6 +41,14 @@ pub enum Error {
         /// The keyring.
         path: PathBuf,
     },
+    /// The keyring has none of the certificates that were asked for.
+    #[error("keyring {} holds none of the certificates {}", path.display(), fingerprints.join(", "))]
+    NotPinned {
+        /// The keyring.
+        path: PathBuf,
+        /// Fingerprints in hexadecimal.
+        fingerprints: Vec<String>,
+    },
     /// None of Debian's keyrings is installed.
     #[error("Debian's keyring is not installed ({}); install the package debian-archive-keyring or name one with --keyring FILE", DEBIAN_KEYRINGS.join(", "))]
     NotInstalled,
@@ -103,6 +111,20 @@ impl Keyring {
         Ok(Self { path: path.to_owned(), certificates })
     }
 
+    /// Only the certificates with these fingerprints, in upper-case hexadecimal, of the keyring.
+    pub fn pinned(mut self, fingerprints: &[String]) -> Result<Self, Error> {
+        self.certificates.retain(|certificate| fingerprints.contains(&fingerprint(certificate)));
+        if self.certificates.is_empty() {
+            return Err(Error::NotPinned { path: self.path, fingerprints: fingerprints.to_vec() });
+        }
+        Ok(self)
+    }
+
+    /// Whether all its certificates have one of these fingerprints.
+    pub fn holds_only(&self, fingerprints: &[String]) -> bool {
+        self.certificates.iter().all(|certificate| fingerprints.contains(&fingerprint(certificate)))
+    }
+
     /// The text of a cleartext-signed message (`InRelease`), exactly as it was signed, and the fingerprint of its signer.
     pub fn verify_inline(&self, message: &[u8], policy: &Policy) -> Result<(String, String), Error> {
         let message =
@@ -159,6 +181,11 @@ impl Keyring {
     }
 }
 
+/// A certificate's fingerprint in upper-case hexadecimal.
+fn fingerprint(certificate: &SignedPublicKey) -> String {
+    format!("{:X}", certificate.fingerprint())
+}
+
 /// A primary key, or a subkey with the certificate that it belongs to.
 #[derive(Clone, Copy)]
 enum Key<'k> {
@@ -169,7 +196,7 @@ enum Key<'k> {
 impl Key<'_> {
     fn fingerprint(&self) -> String {
         match self {
-            Key::Primary(certificate) => format!("{:X}", certificate.fingerprint()),
+            Key::Primary(certificate) => fingerprint(certificate),
             Key::Sub(_, subkey) => format!("{:X}", subkey.fingerprint()),
         }
     }

@@ -16,6 +16,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 
 use super::version::VersionOrder;
+use crate::distro::ClientCertificate;
+use crate::fetch;
 
 /// A kernel that a repository offers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +29,7 @@ pub struct OfferedKernel {
     pub flavour: String,
     /// Name of the source package: `linux`, `kernel`, `kernel-uek`.
     pub source: String,
-    /// The packages that hold its parts, at most one of each [`Role`], at least one.
+    /// The packages that hold its parts, at least one: one of each [`Role`], except that modules may be spread over several.
     pub packages: Vec<Package>,
     /// How versions of these packages compare.
     pub versions: VersionOrder,
@@ -37,10 +39,13 @@ pub struct OfferedKernel {
     pub origin: String,
     /// Where in the packages its files are.
     pub places: Places,
+    /// With what to log in where its packages are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<ClientCertificate>,
 }
 
 impl OfferedKernel {
-    /// The package of that role, if the repository has it.
+    /// The package of that role, if the repository has it; of several, the largest.
     pub fn package(&self, role: Role) -> Option<&Package> {
         self.packages.iter().find(|package| package.role == role)
     }
@@ -56,6 +61,16 @@ impl OfferedKernel {
             .or_else(|| self.package(Role::Image))
             .or_else(|| self.packages.first())
             .expect("an offered kernel has a package")
+    }
+
+    /// The client that fetches its packages: `client`, with the certificate that the repository wants to see.
+    ///
+    /// # Errors
+    /// The certificate cannot be used; the message says why.
+    pub fn client(&self, client: &fetch::Client) -> Result<fetch::Client, String> {
+        self.client_certificate
+            .as_ref()
+            .map_or_else(|| Ok(client.clone()), |certificate| certificate.client(client))
     }
 
     /// What `uname -r` says on this kernel.
@@ -100,6 +115,10 @@ pub enum Role {
     Modules,
     /// Debug information of modules, where it is not in vmlinux' package.
     ModulesDebug,
+    /// No package, but vmlinux itself, with debug information, as debuginfod serves it.
+    Vmlinux,
+    /// No package, but the raw bytes of the kernel's `.BTF` section, as debuginfod serves it.
+    Btf,
     /// The kernel's configuration, where it is not in the image's package: Debian since Linux 7, in `linux-base-{release}`.
     Config,
 }
@@ -112,6 +131,8 @@ impl Role {
             Self::Debug => "debug",
             Self::Modules => "modules",
             Self::ModulesDebug => "modules-debug",
+            Self::Vmlinux => "vmlinux",
+            Self::Btf => "btf",
             Self::Config => "config",
         }
     }
@@ -315,6 +336,7 @@ mod tests {
             embeds_btf: Expected::Yes,
             origin: "updates at https://mirror.example/".into(),
             places: Places::default(),
+            client_certificate: None,
         };
         for (name, digits, strong) in
             [("sha256", 64, true), ("sha512", 128, true), ("sha1", 40, false), ("md5", 32, false)]
@@ -333,7 +355,15 @@ mod tests {
     /// Check that the role's name in messages is its name in JSON.
     #[test]
     fn role_names() {
-        for role in [Role::Image, Role::Debug, Role::Modules, Role::ModulesDebug, Role::Config] {
+        for role in [
+            Role::Image,
+            Role::Debug,
+            Role::Modules,
+            Role::ModulesDebug,
+            Role::Vmlinux,
+            Role::Btf,
+            Role::Config,
+        ] {
             assert_eq!(serde_json::to_string(&role).unwrap(), format!("\"{role}\""));
         }
     }

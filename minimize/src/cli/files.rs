@@ -32,13 +32,17 @@ impl KernelFile {
         Ok(KernelFile::Read(data))
     }
 
+    /// All of it.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            KernelFile::Mapped(map) => map,
+            KernelFile::Read(data) => data,
+        }
+    }
+
     /// Opens the kernel in it.
     pub(crate) fn kernel(&self, path: &Path) -> anyhow::Result<Kernel<'_>> {
-        let data = match self {
-            KernelFile::Mapped(map) => map,
-            KernelFile::Read(data) => &data[..],
-        };
-        Kernel::open(data).with_context(|| path.display().to_string())
+        Kernel::open(self.bytes()).with_context(|| path.display().to_string())
     }
 }
 

@@ -2,8 +2,12 @@
 
 pub(crate) mod bpftool;
 pub(crate) mod build;
+pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod diff;
 mod files;
 pub(crate) mod header;
+mod kernels;
 pub(crate) mod relocs;
+mod select;
 mod telling;

@@ -3,7 +3,7 @@
 use btf::Kind;
 use btf::dedup::{LocalId, Name, head};
 
-use super::attributes::{Attrs, elements};
+use super::attributes::{Attrs, Rare, elements};
 use super::{Frame, Reader, vlen};
 use crate::dwarf::cursor::Cursor;
 use crate::dwarf::functions::{Function, Param};
@@ -157,9 +157,10 @@ impl Reader<'_> {
                 if let Some(&mut Frame::Composite { id, kind, members_from, ref mut lesson, .. }) =
                     self.frames.last_mut()
                 {
-                    self.templates.learn(lesson, None);
                     let member =
                         Member { name: attrs.name, ty: attrs.ty, size: attrs.byte_size, bits: attrs.bits };
+                    let number = member.bitfield_number().filter(|_| !may_be_tagged);
+                    self.templates.learn(lesson, number.map(|number| (member.name.word(), number)));
                     if self.members.push(member, kind == Kind::Union) && may_be_tagged {
                         let index = (self.members.len() - members_from - 1) as u32;
                         self.tagged(Carrier::Type(id, Some(index)));
@@ -362,7 +363,53 @@ impl Reader<'_> {
     }
 
     /// Reads members or enumerators for as long as they are as expected.
-    pub(super) fn expected_members<const BIG: bool>(
+    pub(super) fn expected_members<'a, const BIG: bool>(
+        &mut self,
+        cursor: &mut Cursor<'a, BIG>,
+        plans: &Plans,
+        context: &mut UnitContext<'a, '_>,
+    ) -> Result<(), UnitError> {
+        self.expected_plain_members(cursor, plans, context)?;
+        while self.expected_bitfield(cursor, plans, context)? {
+            self.expected_plain_members(cursor, plans, context)?;
+        }
+        Ok(())
+    }
+
+    /// Reads a bitfield, if it is as expected.
+    fn expected_bitfield<'a, const BIG: bool>(
+        &mut self,
+        cursor: &mut Cursor<'a, BIG>,
+        plans: &Plans,
+        context: &mut UnitContext<'a, '_>,
+    ) -> Result<bool, UnitError> {
+        let Some(&Frame::Expected { template, next, .. }) = self.frames.last() else { return Ok(false) };
+        let Some(expected) = self.templates.bitfield(template, next).filter(|_| !cursor.is_at_end()) else {
+            return Ok(false);
+        };
+        let mut after = *cursor;
+        let plan = plans.get(after.uleb()?)?;
+        if plan.role != Role::Member || plan.has_children || plan.layout.is_some() {
+            return Ok(false);
+        }
+        let degraded = self.degraded;
+        let attrs = self.attributes(&mut after, plans.steps(plan), plan.role, context)?;
+        let member = Member { name: attrs.name, ty: attrs.ty, size: attrs.byte_size, bits: attrs.bits };
+        let same = member.bitfield_number().is_some_and(|number| (member.name.word(), number) == expected);
+        if !same || self.rare.is_set || self.degraded != degraded {
+            // It is read once more, like any other.
+            (self.degraded, self.rare) = (degraded, Rare::default());
+            return Ok(false);
+        }
+        self.targets.push(attrs.ty);
+        if let Some(Frame::Expected { next, .. }) = self.frames.last_mut() {
+            *next += 1;
+        }
+        *cursor = after;
+        Ok(true)
+    }
+
+    fn expected_plain_members<const BIG: bool>(
         &mut self,
         cursor: &mut Cursor<'_, BIG>,
         plans: &Plans,
@@ -409,10 +456,11 @@ impl Reader<'_> {
             Frame::Enumeration { id, name, size, from, negative: false, lesson }
         } else {
             let members_from = self.members.len();
+            let bitfields = self.templates.has_bitfields(template);
             for (&[name, _, offset], &ty) in
                 record[3..].as_chunks().0.iter().zip(&self.targets[targets_from..])
             {
-                self.members.push_plain(Name::from_word(name), ty, u64::from(offset / 8));
+                self.members.push_placed(Name::from_word(name), ty, offset, bitfields);
             }
             Frame::Composite { id, kind, name, size, members_from, lesson }
         };
@@ -444,6 +492,9 @@ impl Reader<'_> {
                 self.frames.pop();
                 let shape = self.templates.shape(template);
                 self.unit.define_like(id, shape, &self.targets[targets_from..]);
+                if self.templates.has_bitfields(template) {
+                    self.members.defined_like(id);
+                }
                 self.targets.truncate(targets_from);
                 return;
             }
@@ -453,8 +504,10 @@ impl Reader<'_> {
         match frame {
             Frame::Transparent | Frame::Opaque | Frame::Tagged(_) | Frame::Expected { .. } => {}
             Frame::Composite { id, kind, name, size, members_from, lesson } => {
-                self.templates.end(lesson, id, self.members.len() - members_from);
-                self.members.define(&mut self.unit, id, (kind, name, size), members_from, &mut self.degraded);
+                let members = self.members.len() - members_from;
+                let Reader { members: all, unit, degraded, .. } = self;
+                let whole = all.define(unit, id, (kind, name, size), members_from, degraded);
+                self.templates.end(lesson, id, if whole { members } else { usize::MAX });
             }
             Frame::Enumeration { id, name, size, from, negative, lesson } => {
                 self.templates.end(lesson, id, self.enumerators.len() - from);

@@ -1,0 +1,126 @@
+//! The report as one page without anything from elsewhere: kernels across, programs and relocations down.
+
+use std::fmt::Write as _;
+
+use btf_minimize::check::Verdict;
+
+use super::matrix::{Matrix, ObjectRows, Outcome, verdict_name};
+
+const STYLE: &str = "
+:root { color-scheme: light dark; --good: #2e7d4f; --fine: #8fae98; --guard: #b58a1b; --bad: #c0392b; --line: #8884; --back: Canvas; }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem; color: CanvasText; background: Canvas; }
+h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; overflow-wrap: anywhere; }
+.scroll { overflow: auto; max-height: 85vh; border: 1px solid var(--line); }
+table { border-collapse: collapse; font-size: 13px; }
+th, td { border: 1px solid var(--line); padding: 2px 6px; text-align: left; white-space: nowrap; }
+thead th { position: sticky; top: 0; background: var(--back); vertical-align: bottom; z-index: 2; }
+tbody th { position: sticky; left: 0; background: var(--back); font-weight: normal; z-index: 1; max-width: 34rem; overflow: hidden; text-overflow: ellipsis; }
+thead th.k { writing-mode: vertical-rl; transform: rotate(180deg); font-weight: normal; padding: 6px 2px; }
+td { text-align: center; color: #fff; font-variant-numeric: tabular-nums; }
+.holds, .works { background: var(--good); } .absent { background: var(--fine); color: #111; } .guarded, .may-fail { background: var(--guard); }
+.poisons, .fails { background: var(--bad); font-weight: bold; } .new { border-left: 3px solid CanvasText; }
+.key span { padding: 1px 7px; margin-right: 8px; color: #fff; border-radius: 3px; } .key .absent { color: #111; }
+small { opacity: .75; }
+";
+
+pub(super) fn write(matrix: &Matrix<'_>) -> String {
+    let mut out = String::from("<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n");
+    out.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
+    let count = matrix.kernels.len();
+    let good = (0..count)
+        .filter(|&kernel| matrix.objects.iter().all(|object| object.outcome(kernel) < Outcome::Fails))
+        .count();
+    let _ =
+        write!(out, "<title>{good} of {count} kernels: BPF compatibility</title>\n<style>{STYLE}</style>\n");
+    let _ = write!(out, "<h1>All programs work on {good} of {count} kernels</h1>\n<p class=\"key\">");
+    for (class, text) in [
+        ("holds", "holds"),
+        ("absent", "asked for, not there"),
+        ("guarded", "not there, a check stands before it; may fail"),
+        ("poisons", "not there, and the program fails"),
+    ] {
+        let _ = write!(out, "<span class=\"{class}\">{text}</span>");
+    }
+    out.push_str("</p>\n<p><small>A thick line on the left of a cell: something changed from the kernel before. Point at a cell for more.</small></p>\n");
+    for object in &matrix.objects {
+        write_object(&mut out, matrix, object);
+    }
+    out.push_str("</html>\n");
+    out
+}
+
+fn write_object(out: &mut String, matrix: &Matrix<'_>, object: &ObjectRows<'_>) {
+    let _ = writeln!(
+        out,
+        "<h2>{}</h2>\n<div class=\"scroll\"><table>\n<thead><tr><th scope=\"col\">",
+        escape(&object.path.display().to_string())
+    );
+    for (kernel, required) in matrix.kernels.iter().zip(&matrix.required) {
+        let mark = if *required { "" } else { " (not required)" };
+        let _ = write!(out, "<th scope=\"col\" class=\"k\">{}{mark}", escape(&kernel.name));
+    }
+    out.push_str("</thead>\n<tbody>\n");
+    for program in &object.programs {
+        let (name, section) = (escape(program.name), escape(program.section));
+        let _ = write!(out, "<tr><th scope=\"row\"><b>{name}</b> <small>{section}</small>");
+        for kernel in 0..matrix.kernels.len() {
+            let problems = object.problems(program, kernel);
+            let outcome = Outcome::of(problems);
+            let told: Vec<String> = problems.iter().map(|problem| object.tell(problem, kernel)).collect();
+            let title =
+                escape(&format!("{}: {}\n{}", program.name, matrix.kernels[kernel].name, told.join("\n")));
+            let sign = match outcome {
+                Outcome::Works => "✓",
+                Outcome::MayFail => "?",
+                Outcome::Fails => "✗",
+            };
+            let _ = write!(out, "<td class=\"{}\" title=\"{title}\">{sign}", outcome.as_str());
+        }
+        out.push('\n');
+    }
+    for (index, told) in object.relocations.iter().enumerate() {
+        let (what, kind) = (escape(&told.what), escape(&told.kind));
+        let place =
+            escape(&format!("{} {}", told.function.as_deref().unwrap_or_default(), told.short_source()));
+        let _ = write!(out, "<tr><th scope=\"row\" title=\"{place}\">{what} <small>{kind} {place}</small>");
+        let mut before: Option<&Verdict> = None;
+        for (kernel, report) in object.reports.iter().enumerate() {
+            let verdict = &report.relocations[index];
+            let new = if before.is_some_and(|before| before != verdict) { " new" } else { "" };
+            before = Some(verdict);
+            let (sign, more) = match verdict {
+                Verdict::Holds { value } => (value.to_string(), String::new()),
+                Verdict::Absent => ("–".to_owned(), String::new()),
+                Verdict::Guarded => ("!".to_owned(), String::new()),
+                Verdict::Poisons => ("✗".to_owned(), String::new()),
+                Verdict::Fails(reason) => ("✗".to_owned(), format!(": {reason}")),
+            };
+            let title = escape(&format!(
+                "{}: {}{more}\n{}",
+                told.what,
+                verdict_name(verdict),
+                matrix.kernels[kernel].name
+            ));
+            let _ = write!(out, "<td class=\"{}{new}\" title=\"{title}\">{sign}", verdict_name(verdict));
+        }
+        out.push('\n');
+    }
+    out.push_str("</tbody></table></div>\n");
+}
+
+/// Text as HTML has it, in elements and in attributes: names in BTF are whatever somebody put there.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c if c.is_control() && c != '\n' => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
