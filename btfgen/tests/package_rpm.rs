@@ -134,6 +134,7 @@ fn offered(server: &Server, package: &[u8], keys: Option<std::path::PathBuf>) ->
         embeds_btf: Expected::No,
         origin: "a test".into(),
         places: Places::default(),
+        client_certificate: None,
     }
 }
 

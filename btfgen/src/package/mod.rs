@@ -75,6 +75,8 @@ impl Aim {
 pub struct Options {
     /// The kernel wanted, as `uname -r` says it. `None`: the only one.
     pub release: Option<String>,
+    /// Where else its files may be.
+    pub(crate) places: places::Places,
     /// Which file is the kernel.
     pub aim: Aim,
     /// Give up on a bootable kernel whose configuration, which comes before it, says that it has no BTF.
@@ -97,6 +99,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             release: None,
+            places: places::Places::default(),
             aim: Aim::Either,
             needs_btf: false,
             before_modules: false,

@@ -61,6 +61,7 @@ impl Offer {
             embeds_btf,
             origin: "a test".into(),
             places: Places::default(),
+            client_certificate: None,
         };
         Self { server, kernel }
     }
