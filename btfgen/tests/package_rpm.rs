@@ -4,7 +4,7 @@ mod bootable;
 mod deb;
 mod debian;
 mod loopback;
-mod rpm;
+mod rpmbuild;
 
 use std::sync::{Arc, LazyLock};
 
@@ -20,7 +20,7 @@ use deb::{OTHER_VMLINUX, VMLINUX};
 use debian::Gpg;
 use loopback::{Answer, Server};
 use proptest::prelude::*;
-use rpm::Rpm;
+use rpmbuild::Rpm;
 
 const RELEASE: &str = "6.1.2-3.test.x86_64";
 

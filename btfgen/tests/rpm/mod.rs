@@ -1,120 +1,212 @@
-//! RPM packages made by rpmbuild.
+//! A small RPM repository, made by the real tools: rpmbuild, createrepo_c, modifyrepo_c; and a definition that points to it.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
-/// A package to be built.
-pub struct Rpm {
-    folder: TempDir,
-    name: String,
-    files: Vec<String>,
-    /// `%_binary_payload`: `w9.gzdio` and so on.
-    payload: String,
+use crate::debian::{Desk, outcome, tool};
+use crate::loopback::{Answer, Request, Server};
+
+/// A directory of packages with repository data.
+pub struct RpmRepository {
+    dir: TempDir,
 }
 
-impl Rpm {
-    pub fn new(name: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Self { folder, name: name.into(), files: Vec::new(), payload: "w3.zstdio".into() }
+/// One package to be built.
+pub struct Rpm<'a> {
+    pub source: &'a str,
+    pub name: &'a str,
+    pub version: &'a str,
+    pub release: &'a str,
+    pub arch: &'a str,
+    /// Path and size of the file in it, if any.
+    pub file: Option<(&'a str, usize)>,
+}
+
+impl RpmRepository {
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
     }
 
-    /// The debug package of a kernel, as Fedora builds it.
-    pub fn debug(release: &str, vmlinux: &[u8]) -> Self {
-        let folder = format!("usr/lib/debug/lib/modules/{release}");
-        Self::new("kernel-debuginfo")
-            .file(&format!("{folder}/kernel/fs/ext4.ko.debug"), b"a module")
-            .file(&format!("{folder}/vmlinux"), vmlinux)
+    pub fn root(&self) -> &Path {
+        self.dir.path()
     }
 
-    pub fn file(mut self, path: &str, content: &[u8]) -> Self {
-        let to = self.tree().join(path);
-        fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::write(to, content).unwrap();
-        self.files.push(path.into());
-        self
+    pub fn repodata(&self) -> PathBuf {
+        self.root().join("repodata")
     }
 
-    /// Another name of a file that is there.
-    pub fn hard_link(mut self, path: &str, other: &str) -> Self {
-        let to = self.tree().join(path);
-        fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::hard_link(self.tree().join(other), to).unwrap();
-        self.files.push(path.into());
-        self
+    pub fn repomd(&self) -> PathBuf {
+        self.repodata().join("repomd.xml")
     }
 
-    /// A file of `len` zeros that takes no room on disk.
-    pub fn zeros(self, path: &str, len: u64) -> Self {
-        let this = self.file(path, b"");
-        fs::File::options().write(true).open(this.tree().join(path)).unwrap().set_len(len).unwrap();
-        this
-    }
-
-    pub fn payload(mut self, payload: &str) -> Self {
-        self.payload = payload.into();
-        self
-    }
-
-    fn tree(&self) -> PathBuf {
-        self.folder.path().join("tree")
-    }
-
-    /// The package's bytes.
-    pub fn build(self) -> Vec<u8> {
-        fs::read(self.build_file()).unwrap()
-    }
-
-    /// The package, signed by the only key of a GnuPG home.
-    pub fn build_signed(self, home: &std::path::Path, key: &str) -> Vec<u8> {
-        let file = self.build_file();
-        // The program, then its arguments from the zeroth on.
-        let sign = format!(
-            "/usr/bin/gpg gpg --homedir {} --batch --no-armor --pinentry-mode loopback --passphrase '' \
-             --digest-algo sha256 -u '%{{_gpg_name}}' -sbo %{{__signature_filename}} %{{__plaintext_filename}}",
-            home.display()
-        );
-        let mut command = Command::new("rpmsign");
-        for define in [format!("_gpg_name {key}"), format!("__gpg_sign_cmd {sign}")] {
-            command.args(["--define", &define]);
-        }
-        run(command.arg("--addsign").arg(&file));
-        fs::read(file).unwrap()
-    }
-
-    fn build_file(&self) -> PathBuf {
-        let files: String = self.files.iter().map(|file| format!("/{file}\n")).collect();
+    /// Builds a package into `Packages/`.
+    pub fn build(&self, rpm: &Rpm<'_>) {
+        let Rpm { source, name, version, release, arch, file } = rpm;
+        let work = tempfile::tempdir().unwrap();
+        let (install, files) = match file {
+            Some((path, size)) => (
+                format!(
+                    "mkdir -p $(dirname %{{buildroot}}/{path})\nhead -c {size} /dev/zero > %{{buildroot}}/{path}\n"
+                ),
+                format!("/{path}\n"),
+            ),
+            None => (String::new(), String::new()),
+        };
         let spec = format!(
-            "Name: {}\nEpoch: 1\nVersion: 6.1.2\nRelease: 3.test\nSummary: Debug information for a test\nLicense: none\n\
-             %description\nMore of it.\n%install\ncp -a {}/. %{{buildroot}}\n%files\n{files}",
-            self.name,
-            self.tree().display()
+            "%global debug_package %{{nil}}\n%global __os_install_post %{{nil}}\nName: {source}\nVersion: {version}\nRelease: {release}\n\
+             Summary: x\nLicense: x\nAutoReqProv: no\n%description\nx\n%package -n {name}\nSummary: x\nAutoReqProv: no\n\
+             %description -n {name}\nx\n%install\n{install}%files -n {name}\n{files}"
         );
-        let folder = self.folder.path();
-        fs::write(folder.join("test.spec"), spec).unwrap();
-        let defines = [
-            format!("_topdir {}/build", folder.display()),
-            format!("_binary_payload {}", self.payload),
-            "__os_install_post %{nil}".into(),
-            "debug_package %{nil}".into(),
-            "_build_id_links none".into(),
-            "_rpmfilename out.rpm".into(),
-            "__brp_compress true".into(),
-        ];
-        let mut command = Command::new("rpmbuild");
-        for define in &defines {
-            command.args(["--define", define]);
+        // Where source and binary package have one name, there is no package beside the main one.
+        let spec = if source == name {
+            spec.replace(
+                &format!("%package -n {name}\nSummary: x\nAutoReqProv: no\n%description -n {name}\nx\n"),
+                "",
+            )
+            .replace(&format!("%files -n {name}"), "%files")
+        } else {
+            spec
+        };
+        fs::write(work.path().join("x.spec"), spec).unwrap();
+        let packages = self.root().join("Packages");
+        fs::create_dir_all(&packages).unwrap();
+        tool("rpmbuild", |rpmbuild| {
+            rpmbuild
+                .args(["-bb", "--quiet", "--target", arch, "--define", "_binary_payload w1.gzdio"])
+                .args(["--define", &format!("_topdir {}", work.path().display())])
+                .args([
+                    "--define",
+                    &format!("_rpmdir {}", packages.display()),
+                    "--define",
+                    "_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm",
+                ])
+                .arg(work.path().join("x.spec"))
+        });
+    }
+
+    /// Builds a package with a file too large for a metapackage.
+    pub fn kernel(&self, source: &str, name: &str, version: &str, release: &str, arch: &str) {
+        let path = format!("usr/lib/{name}/{version}-{release}");
+        self.build(&Rpm { source, name, version, release, arch, file: Some((&path, 200_000)) });
+    }
+
+    /// Makes the repository data.
+    pub fn publish(&self, options: &[&str]) {
+        let _ = fs::remove_dir_all(self.repodata());
+        tool("createrepo_c", |createrepo| createrepo.arg("--quiet").args(options).arg(self.root()));
+    }
+
+    /// Takes lists out of the repository data.
+    pub fn remove(&self, kinds: &[&str]) {
+        for kind in kinds {
+            tool("modifyrepo_c", |modify| modify.args(["--remove", kind]).arg(self.repodata()));
         }
-        run(command.args(["--target", "x86_64-linux", "--quiet", "-bb"]).arg(folder.join("test.spec")));
-        folder.join("build/RPMS/out.rpm")
+    }
+
+    /// The file of a list.
+    pub fn list(&self, kind: &str) -> PathBuf {
+        let entries = fs::read_dir(self.repodata()).unwrap().map(|entry| entry.unwrap().path());
+        let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+        entries
+            .into_iter()
+            .find(|path| name(path).contains(&format!("-{kind}.")))
+            .unwrap_or_else(|| panic!("no {kind}"))
+    }
+
+    /// Writes repository data with one list, by hand: what the tools would not make.
+    pub fn forge(&self, kind: &str, file: &str, bytes: &[u8]) {
+        let repodata = self.repodata();
+        fs::create_dir_all(&repodata).unwrap();
+        fs::write(repodata.join(file), bytes).unwrap();
+        let repomd = format!(
+            "<repomd xmlns=\"http://linux.duke.edu/metadata/repo\"><data type=\"{kind}\">\
+             <checksum type=\"sha256\">{}</checksum><location href=\"repodata/{file}\"/><size>{}</size></data></repomd>",
+            btf_archive::Digest::of(bytes),
+            bytes.len()
+        );
+        fs::write(self.repomd(), repomd).unwrap();
+    }
+
+    pub fn serve(&self) -> Server {
+        serve(self.root())
     }
 }
 
-fn run(command: &mut Command) {
-    let output =
-        command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; ci/install-tools installs it"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+/// Serves the files of a directory as they are at each request.
+pub fn serve(root: &Path) -> Server {
+    serve_with(root, |_, answer| answer)
+}
+
+/// The same, with answers that the test may change.
+pub fn serve_with(
+    root: &Path,
+    change: impl Fn(&Request, Answer) -> Answer + Send + Sync + 'static,
+) -> Server {
+    let root = root.to_owned();
+    Server::new(move |request| {
+        let path = request.path.split('?').next().unwrap_or_default().trim_start_matches('/');
+        let answer = match fs::read(root.join(path)) {
+            Ok(body) => Answer { body: Arc::new(body), ..Answer::default() },
+            Err(_) => Answer { status: Some("404 Not Found"), ..Answer::default() },
+        };
+        change(request, answer)
+    })
+}
+
+/// Writes a definition of `acme` version 8, which is like RHEL, and gives the directory.
+pub fn define(desk: &Desk, repositories: &str, more: &str) -> PathBuf {
+    let dir = desk.path("distros");
+    fs::create_dir_all(&dir).unwrap();
+    let text = format!(
+        "id = \"acme\"\nlike = \"rhel\"\n{more}\n[[releases]]\nversions = [\"8\"]\nrepositories = [\n{repositories}\n]\n"
+    );
+    fs::write(dir.join("acme.toml"), text).unwrap();
+    dir
+}
+
+/// `btfgen kernels --json` for the user's definitions, on x86_64.
+pub fn kernels(desk: &Desk, distros: &Path) -> Command {
+    let mut command = desk.btfgen("kernels");
+    command.args(["--json", "--arch", "x86_64", "--distros"]).arg(distros);
+    command
+}
+
+/// What is listed: release, version, and roles with the packages' names.
+pub fn listed(stdout: &str) -> Vec<String> {
+    let listing: Value = serde_json::from_str(stdout).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    listing["kernels"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|kernel| {
+            let packages = kernel["packages"].as_array().unwrap();
+            let packages: Vec<String> =
+                packages.iter().map(|of| format!("{}={}", text(&of["role"]), text(&of["package"]))).collect();
+            let release = text(&kernel["key"]).rsplit('/').next().unwrap().to_owned();
+            format!("{release} {} {}", text(&kernel["trust"]), packages.join(" "))
+        })
+        .collect()
+}
+
+/// Lists, and expects it to work.
+#[track_caller]
+pub fn list(desk: &Desk, distros: &Path) -> Vec<String> {
+    let (code, stdout, stderr) = outcome(&mut kernels(desk, distros));
+    assert_eq!(code, 0, "{stderr}");
+    listed(&stdout)
+}
+
+/// Expects that nothing is listed, with the exit code and the reason.
+#[track_caller]
+pub fn fails(desk: &Desk, distros: &Path, code: i32, why: &str) {
+    let (found, stdout, stderr) = outcome(&mut kernels(desk, distros));
+    assert_eq!((found, stdout.as_str()), (code, ""), "{stderr}");
+    assert!(stderr.contains(why), "{stderr}");
 }
