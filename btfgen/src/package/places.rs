@@ -2,7 +2,7 @@
 
 /// What a file of a package is to a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub enum Part {
     /// vmlinux with its debug information.
     Vmlinux,
     /// What a boot loader starts: vmlinuz, `Image`, or a bare vmlinux.
@@ -15,12 +15,13 @@ pub(crate) enum Part {
 
 /// Places of one kernel beside those that every distribution may use: from a distribution's definition.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Places {
-    pub(crate) release: String,
-    /// Files.
-    pub(crate) files: Vec<(String, Part)>,
+pub struct Places {
+    /// The kernel's release.
+    pub release: String,
+    /// Files, without a slash at the beginning.
+    pub files: Vec<(String, Part)>,
     /// Folders with modules below them.
-    pub(crate) modules: Vec<String>,
+    pub modules: Vec<String>,
 }
 
 impl Places {

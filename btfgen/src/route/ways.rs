@@ -13,9 +13,8 @@ use super::{
 };
 use crate::elf::{Image, ReadAt};
 use crate::fetch::{Client, public_url};
-use crate::package::places::{Part, Places};
 use crate::package::sparse::{Sparse, SparseFile};
-use crate::package::{self, Error as PackageError, Found, Search};
+use crate::package::{self, Error as PackageError, Found, Part, Places, Search};
 use crate::repo::offer;
 use crate::vmlinux::{self, Extracted, From};
 use crate::{dwarf, image};
@@ -151,7 +150,8 @@ impl<'a> Work<'a> {
 
     /// The debug package, or what may be one, from its beginning. `None`: modules come first, and they were not to.
     pub(super) fn streamed(&mut self, package: &Package, aim: Aim) -> Result<Option<Fetched>, Error> {
-        self.go(Way::DebugStreamed, package, |work, spent| {
+        let way = if aim == Aim::Either { Way::Streamed } else { Way::DebugStreamed };
+        self.go(way, package, |work, spent| {
             let options = package::Options {
                 aim: if aim == Aim::Either { package::Aim::Either } else { package::Aim::Vmlinux },
                 before_modules: aim == Aim::BeforeModules,
