@@ -69,6 +69,14 @@ pub enum Error {
         /// What is wrong there.
         reason: &'static str,
     },
+    /// A blob of modules that is not one.
+    #[error("modules, offset {offset}: {reason}")]
+    Modules {
+        /// Bytes from its start.
+        offset: usize,
+        /// What is wrong there.
+        reason: &'static str,
+    },
     /// A snapshot or `latest.json` that is not one.
     #[error("{what}: {reason}")]
     Snapshot {

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use btf::Endian;
 use btf_minimize::{Access, Kernel, Object, Reason, Resolution, minimize, resolve};
-use judge::{KERNEL, Libbpf, SAMPLES, compile, kernel_btf};
+use judge::{KERNEL, Libbpf, SAMPLES, compile, kernel_btf, succeed};
 use object::{Object as _, ObjectSection as _};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;

@@ -187,4 +187,56 @@ mod tests {
             }
         }
     }
+
+    /// Check the order of versions against rpm's own verdicts.
+    #[test]
+    fn versions_as_rpm_orders_them() {
+        let versions = [
+            "1.0",
+            "1.0~rc1",
+            "1.0~rc2",
+            "1.0^git1",
+            "1.0^",
+            "1.0^git1~pre",
+            "1.0.1",
+            "1.00",
+            "1.a",
+            "1.A",
+            "1.0a",
+            "1.0.a",
+            "10",
+            "2",
+            "150300.59.93.1",
+            "150300.59.93",
+            "348.el8",
+            "348.2.1.el8",
+            "348.rt7.130.el8",
+            "0",
+            "a",
+            "1_0",
+            "1..0",
+            "~",
+            "^",
+        ];
+        let script: String = versions
+            .iter()
+            .flat_map(|left| {
+                versions.iter().map(move |right| format!("print(rpm.vercmp('{left}','{right}'))print(' ')"))
+            })
+            .collect();
+        let output =
+            std::process::Command::new("rpm").args(["--eval", &format!("%{{lua: {script}}}")]).output();
+        let output = output.expect("rpm is needed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let verdicts = String::from_utf8(output.stdout).unwrap();
+        let mut verdicts =
+            verdicts.split_ascii_whitespace().map(|verdict| verdict.parse::<i32>().unwrap().cmp(&0));
+        for left in versions {
+            for right in versions {
+                assert_eq!(Some(compare_rpm(left, right)), verdicts.next(), "{left} and {right}");
+            }
+        }
+        assert_eq!(compare_rpm("1:1-1", "2-1"), Ordering::Greater, "an epoch comes first");
+        assert_eq!(compare_rpm("4.18.0-80.el8", "4.18.0-348.el8"), Ordering::Less);
+    }
 }

@@ -45,7 +45,7 @@ pub(super) fn run(
         match then.remove(object.name.as_str()) {
             None => changes.push(format!("object {}: is new", object.name)),
             Some(digest) if *digest != object.sha256 => {
-                changes.push(format!("object {}: changed", object.name))
+                changes.push(format!("object {}: changed", object.name));
             }
             Some(_) => {}
         }
