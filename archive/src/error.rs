@@ -61,6 +61,14 @@ pub enum Error {
         /// The digest of the bytes.
         found: Digest,
     },
+    /// A blob of modules that is not one.
+    #[error("modules, offset {offset}: {reason}")]
+    Modules {
+        /// Bytes from its start.
+        offset: usize,
+        /// What is wrong there.
+        reason: &'static str,
+    },
     /// A snapshot or `latest.json` that is not one.
     #[error("{what}: {reason}")]
     Snapshot {

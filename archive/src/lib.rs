@@ -10,7 +10,7 @@
 //!
 //! - `compress`: writing blobs and snapshots (zstd's encoder, compiled from C);
 //! - `reader`: `reader::Reader`, an archive read from a directory or a web server;
-//! - `store`: `store::Archive`, the tree of blobs and snapshots with its catalog in SQLite.
+//! - `store`: `store::Archive`, the tree of blobs and snapshots with its catalog in SQLite or PostgreSQL.
 //!
 //! The layout on disk is described for other readers in the book, `reference/archive-layout.md`.
 
@@ -20,6 +20,7 @@ mod build_id;
 mod digest;
 mod error;
 mod key;
+pub mod modules;
 mod os_release;
 #[cfg(feature = "reader")]
 pub mod reader;

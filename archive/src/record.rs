@@ -18,6 +18,12 @@ pub struct KernelRecord {
     pub raw_size: u64,
     /// The size of the blob as stored (zstd) in bytes.
     pub zst_size: u64,
+    /// The digest of its configuration (`/boot/config-RELEASE`), by which that blob is found; none where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<Digest>,
+    /// The digest of its modules' split BTF, in one blob ([`crate::modules`]); none where they were not made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modules: Option<Digest>,
     /// Where the BTF came from.
     pub provenance: Provenance,
     /// When it entered the archive, in seconds since 1970 (UTC).

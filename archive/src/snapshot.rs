@@ -178,6 +178,8 @@ mod tests {
             digest: Digest::of(key.as_bytes()),
             raw_size: 3_600_000,
             zst_size: 980_000,
+            config: None,
+            modules: None,
             provenance: Provenance {
                 package: None,
                 package_version: None,
@@ -249,7 +251,7 @@ mod tests {
     fn snapshot_unknown_fields() {
         let zst = changed(|json| {
             json["modules"] = 1.into();
-            json["kernels"][0]["config"] = "x".into();
+            json["kernels"][0]["colour"] = "x".into();
         });
         assert_eq!(Snapshot::decode(&zst).unwrap(), two());
     }

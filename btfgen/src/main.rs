@@ -21,6 +21,8 @@ enum Command {
     Module(cli::module::Args),
     Kernels(cli::kernels::Args),
     Sync(cli::sync::Args),
+    Work(cli::work::Args),
+    Failures(cli::failures::Args),
     Completions(cli::completions::Args),
 }
 
@@ -40,6 +42,8 @@ fn main() -> ExitCode {
         Command::Module(args) => cli::module::run(args),
         Command::Kernels(args) => cli::kernels::run(args),
         Command::Sync(args) => cli::sync::run(args),
+        Command::Work(args) => cli::work::run(args),
+        Command::Failures(args) => cli::failures::run(args),
         Command::Completions(args) => cli::completions::run(args),
     };
     result.unwrap_or_else(|error| {

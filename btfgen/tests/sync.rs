@@ -216,6 +216,20 @@ fn conflict_is_refused() {
     let retried = summary(sync(&desk, &server, &keyring, &archive).arg("--retry-failed"), 4);
     assert_eq!(retried["failed"][0]["kind"], "refused");
     assert_eq!(packages(&server).len(), asked + 2);
+
+    // Somebody who looked into it says why it may change; the snapshots follow.
+    let replace = ["--replace", "the distribution rebuilt it"];
+    let replaced = summary(sync(&desk, &server, &keyring, &archive).args(replace), 0);
+    assert_eq!(
+        (&replaced["added"][0]["key"], &replaced["snapshot"]),
+        (&ALL[2].into(), &2.into()),
+        "{replaced}"
+    );
+    let after = contents(&archive);
+    assert_eq!(after[2].provenance.package_version.as_deref(), Some("6.1.176-2"));
+    assert_ne!(after[2].digest, before[2].digest);
+    let again = summary(&mut sync(&desk, &server, &keyring, &archive), 0);
+    assert_eq!(again["present"], 3);
 }
 
 /// Check that packages which hold no kernel's BTF fail each with its reason, are recorded, and do not keep the others out.
@@ -275,18 +289,69 @@ fn bad_packages() {
     });
     assert!(recorded.unwrap().reason.contains("no struct task_struct"));
 
-    // The package is back: what failed for the network's sake is tried again, the rest is not.
+    // The package is back, but it is too early to ask for it again; the others are not tried again at all.
     repository.kernel("6.1.0-50-686-pae", "6.1.176-1", "a");
     repository.publish();
     let asked = packages(&server).len();
+    let early = summary(&mut sync(&desk, &server, &keyring, &archive), 1);
+    let mut kinds: Vec<_> =
+        early["failed"].as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap()).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["before", "before", "before", "waiting"]);
+    assert_eq!(packages(&server).len(), asked);
+
+    let failures = |arguments: &[&str]| {
+        let mut command = desk.btfgen("failures");
+        outcome(command.arg("--archive").arg(&archive).args(arguments))
+    };
+    let (code, listed, _) = failures(&["--json"]);
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let listed = listed["failures"].as_array().unwrap();
+    assert_eq!((code, listed.len()), (0, 4));
+    for one in listed {
+        let waits = one["key"] == ALL[2];
+        assert_eq!(one["kind"], if waits { "passing" } else { "lasting" }, "{one}");
+        assert_eq!(
+            one["retry_at"].as_u64().map(|at| at - one["last"].as_u64().unwrap()),
+            waits.then_some(600)
+        );
+    }
+    let (_, text, _) = failures(&[]);
+    assert_eq!(text.lines().filter(|line| line.contains("tried again in 9 min")).count(), 1, "{text}");
+
+    let (code, text, _) = failures(&["--retry-now"]);
+    assert_eq!((code, text.lines().count()), (0, 4), "{text}");
     let again = summary(&mut sync(&desk, &server, &keyring, &archive), 1);
     assert_eq!(
         (again["added"].as_array().unwrap().len(), again["failed"].as_array().unwrap().len()),
         (1, 3),
         "{again}"
     );
-    assert_eq!(packages(&server).len(), asked + 1);
+    assert_eq!(packages(&server).len(), asked + 4);
     assert_eq!(keys(&contents(&archive)), [ALL[2]]);
+    let (_, cleared, _) = failures(&["--clear"]);
+    assert_eq!(cleared.lines().filter(|line| line.ends_with("forgotten")).count(), 3, "{cleared}");
+    assert_eq!(failures(&[]).1, "");
+}
+
+/// Check that what is trusted less than required is refused, without fetching a package where that can be known before.
+#[test]
+fn trust_is_required() {
+    let (repository, desk) = (repository(), Desk::new());
+    let (server, keyring, archive) = (repository.serve(), repository.keyring(), desk.path("archive"));
+    let with =
+        |arguments: &[&str], code| summary(sync(&desk, &server, &keyring, &archive).args(arguments), code);
+    let refused = with(&["--require-trust", "signed-package"], 4);
+    assert_eq!(refused["failed"].as_array().unwrap().len(), 3, "{refused}");
+    let reason = refused["failed"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("signed-index, and signed-package is required"), "{reason}");
+    assert!(packages(&server).is_empty() && contents(&archive).is_empty());
+    let retried = with(&["--require-trust", "signed-package", "--verify", "full", "--retry-failed"], 0);
+    assert!(
+        retried["added"].as_array().unwrap().iter().all(|one| one["trust"] == "signed-package"),
+        "{retried}"
+    );
+    assert_eq!(contents(&archive).len(), 3);
 }
 
 /// A kernel whose second unit of DWARF cannot be read.
@@ -330,16 +395,13 @@ fn verify_full() {
     fs::write(&package, &changed).unwrap();
     let refused = summary(&mut whole("changed"), 1);
     let reason = refused["failed"][0]["reason"].as_str().unwrap();
-    assert!(reason.contains("the signed index says"), "{reason}");
+    assert!(reason.contains("the index says"), "{reason}");
     assert!(contents(&desk.path("changed")).is_empty());
 
     // Another length shows before anything is read.
     fs::write(&package, [&bytes[..], b"x"].concat()).unwrap();
     let refused = summary(sync(&desk, &server, &keyring, &desk.path("longer")).args(kernel), 1);
-    assert!(
-        refused["failed"][0]["reason"].as_str().unwrap().contains("bytes, the signed index says"),
-        "{refused}"
-    );
+    assert!(refused["failed"][0]["reason"].as_str().unwrap().contains("the index says"), "{refused}");
 }
 
 /// Check that an archive's own failure ends the run at once, named, and that a directory of other things is left alone.

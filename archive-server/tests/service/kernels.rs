@@ -1,6 +1,6 @@
 //! `/v1/kernels`: lists, filters and pages.
 
-use btf_archive::store::Subject;
+use btf_archive::store::{FailureClass, FailureReport, Subject};
 use reqwest::StatusCode;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -79,7 +79,8 @@ async fn unknown() {
     let directory = TempDir::new().unwrap();
     let archive = make_archive(&directory.path().join("archive"), ALL).await;
     let failed = Subject::Key("debian/11/i386/5.10.0-2-686-pae".parse().unwrap());
-    archive.catalog().record_failure(&failed, "no debug package in the index").await.unwrap();
+    let report = FailureReport::new(failed, FailureClass::Lasting, "no debug package in the index");
+    archive.catalog().record_failure(&report).await.unwrap();
     drop(archive);
     let server = Server::start_over(directory, &[]);
     for prefix in ["/v1/kernels/", "/v1/btf/"] {

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
+use super::catalog::StoredBlob;
 use super::tree::run;
 use super::{Archive, Error, Result, now};
-use crate::{BuildId, Digest, KernelRecord, Key, Provenance, blob};
+use crate::{BuildId, Digest, KernelRecord, Key, Provenance, blob, modules};
 
 /// What is said about a kernel when its BTF is handed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,15 @@ pub struct KernelDraft {
     pub provenance: Provenance,
     /// The digest the raw BTF must have, where the caller was told one.
     pub digest: Option<Digest>,
+}
+
+/// What a kernel has beside its BTF.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// Its configuration, as `/boot/config-RELEASE` has it.
+    pub config: Option<Bytes>,
+    /// Its modules' split BTF, by name.
+    pub modules: Option<Vec<(String, Vec<u8>)>>,
 }
 
 /// What adding a kernel did.
@@ -48,12 +58,22 @@ impl Archive {
     /// [`Error::Conflict`] and [`Error::BuildIdConflict`] if the key is known with other BTF or as another kernel.
     /// Nothing that is visible has changed then.
     pub async fn add(&self, draft: KernelDraft, raw: impl Into<Bytes>) -> Result<Added> {
+        self.add_with(draft, raw, Beside::default()).await
+    }
+
+    /// Adds a kernel's BTF, and what it has beside that. A known kernel that lacks such things gets them; those that it has
+    /// stay.
+    ///
+    /// # Errors
+    /// Those of [`Archive::add`], and [`Error::Input`] for modules of impossible names.
+    pub async fn add_with(&self, draft: KernelDraft, raw: impl Into<Bytes>, beside: Beside) -> Result<Added> {
         let raw = raw.into();
         let mut record = inspect(draft, raw.clone()).await?;
         // Refused before a second is spent on compressing what will not be kept.
         self.catalog.check(&record).await?;
+        let blobs = self.store_beside(&mut record, beside).await?;
         record.zst_size = self.store_blob(&record.digest, raw).await?;
-        self.catalog.insert(record).await
+        self.catalog.insert(record, &blobs).await
     }
 
     /// Gives a known kernel other BTF, deliberately: the reason is recorded, and snapshots may follow it.
@@ -63,6 +83,20 @@ impl Archive {
     /// # Errors
     /// Those of [`Archive::add`] but [`Error::Conflict`]; [`Error::Query`] without a reason.
     pub async fn replace(&self, draft: KernelDraft, raw: impl Into<Bytes>, reason: &str) -> Result<Added> {
+        self.replace_with(draft, raw, Beside::default(), reason).await
+    }
+
+    /// [`Archive::replace`] with what the kernel has beside its BTF.
+    ///
+    /// # Errors
+    /// Those of [`Archive::replace`] and [`Archive::add_with`].
+    pub async fn replace_with(
+        &self,
+        draft: KernelDraft,
+        raw: impl Into<Bytes>,
+        beside: Beside,
+        reason: &str,
+    ) -> Result<Added> {
         if reason.trim().is_empty() {
             return Err(Error::Query {
                 what: "reason",
@@ -71,8 +105,29 @@ impl Archive {
         }
         let raw = raw.into();
         let mut record = inspect(draft, raw.clone()).await?;
+        let blobs = self.store_beside(&mut record, beside).await?;
         record.zst_size = self.store_blob(&record.digest, raw).await?;
-        self.catalog.replace(record, reason).await
+        self.catalog.replace(record, &blobs, reason).await
+    }
+
+    /// Makes sure that the blobs of what is beside the BTF are there, and puts their digests into the record.
+    async fn store_beside(&self, record: &mut KernelRecord, beside: Beside) -> Result<Vec<StoredBlob>> {
+        let base = record.digest;
+        let encoded = run(move || beside.modules.map(|all| modules::encode(&base, &all)).transpose()).await?;
+        let mut blobs = Vec::new();
+        let places = [(&mut record.config, beside.config), (&mut record.modules, encoded.map(Bytes::from))];
+        for (place, raw) in places {
+            let Some(raw) = raw else { continue };
+            if raw.len() > blob::MAX_RAW {
+                let (key, size) = (record.key.clone().into(), raw.len());
+                return Err(Error::TooLarge { key, size, limit: blob::MAX_RAW });
+            }
+            let (digest, raw_size) = (Digest::of(&raw), raw.len() as u64);
+            let zst_size = self.store_blob(&digest, raw).await?;
+            *place = Some(digest);
+            blobs.push(StoredBlob { digest, raw_size, zst_size });
+        }
+        Ok(blobs)
     }
 
     /// Makes sure that the blob is there; gives its stored size in bytes.
@@ -106,5 +161,15 @@ async fn inspect(draft: KernelDraft, raw: Bytes) -> Result<KernelRecord> {
         valid.map(|()| (key.clone(), found)).map_err(|source| Error::NotBtf { key: key.into(), source })
     });
     let (key, digest) = checked.await?;
-    Ok(KernelRecord { key, build_id, digest, raw_size, zst_size: 0, provenance, added: now() })
+    Ok(KernelRecord {
+        key,
+        build_id,
+        digest,
+        raw_size,
+        zst_size: 0,
+        config: None,
+        modules: None,
+        provenance,
+        added: now(),
+    })
 }

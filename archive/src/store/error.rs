@@ -123,6 +123,12 @@ pub enum Error {
         /// The location, without credentials.
         location: String,
     },
+    /// A kind of catalog this version cannot use.
+    #[error("{location}: a catalog is given as postgres://USER@HOST/DATABASE")]
+    UnsupportedCatalog {
+        /// The location, without credentials.
+        location: String,
+    },
     /// A cursor, filter or query that makes no sense.
     #[error("{what}: {reason}")]
     Query {

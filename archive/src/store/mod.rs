@@ -4,7 +4,7 @@
 //! blobs/sha256/ab/abcd….zst    one blob, named by the digest of its raw BTF
 //! snapshots/000042.json.zst    everything the catalog knew
 //! latest.json                  which snapshot is the newest
-//! catalog.sqlite               what is known now, for lookups
+//! catalog.sqlite               what is known now, for lookups; or a PostgreSQL database by URL in its place
 //! ```
 //!
 //! The order of writes makes every crash harmless: a blob is on disk before the catalog names it, a snapshot holds only
@@ -25,13 +25,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-pub use add::{Added, KernelDraft};
-pub use catalog::{Catalog, Failure, Filter, Lookup, LookupQuery, MAX_PAGE, Page, Subject};
+pub use add::{Added, Beside, KernelDraft};
+pub use catalog::{
+    Backlog, Catalog, Failure, FailureClass, FailureReport, Failures, Filter, Job, Lookup, LookupQuery,
+    MAX_PAGE, Page, Retry, Subject, Worker,
+};
 pub use error::{Error, Result};
 pub use publish::Published;
 
 use crate::snapshot::{self, Latest, Snapshot};
-use crate::{Digest, Provenance, blob};
+use crate::{Digest, KernelRecord, Provenance, blob};
 use tree::Tree;
 
 /// The catalog's file in an archive's directory.
@@ -53,11 +56,19 @@ impl Archive {
     /// # Errors
     /// [`Error::NotAnArchive`] for a directory that is none; nothing is made then.
     pub async fn open(location: impl AsRef<OsStr>) -> Result<Self> {
+        Self::open_with(location, None).await
+    }
+
+    /// Opens an archive whose catalog is elsewhere: `postgres://…`. Several machines may share both.
+    ///
+    /// # Errors
+    /// Those of [`Archive::open`], and [`Error::UnsupportedCatalog`].
+    pub async fn open_with(location: impl AsRef<OsStr>, catalog: Option<&str>) -> Result<Self> {
         let root = directory(location.as_ref())?;
-        if !is_archive(&root) {
+        if !is_archive(&root) && (catalog.is_none() || !root.join(tree::LOCK).is_file()) {
             return Err(Error::NotAnArchive { path: root });
         }
-        Self::open_directory(root).await
+        Self::open_directory(root, catalog).await
     }
 
     /// Opens an archive, or makes one where there is none: in a new or empty directory.
@@ -65,27 +76,41 @@ impl Archive {
     /// # Errors
     /// [`Error::NotEmpty`] for a directory with other things in it.
     pub async fn create(location: impl AsRef<OsStr>) -> Result<Self> {
+        Self::create_with(location, None).await
+    }
+
+    /// Opens or makes an archive whose catalog is elsewhere: `postgres://…`.
+    ///
+    /// # Errors
+    /// Those of [`Archive::create`], and [`Error::UnsupportedCatalog`].
+    pub async fn create_with(location: impl AsRef<OsStr>, catalog: Option<&str>) -> Result<Self> {
         let root = directory(location.as_ref())?;
         let io = |source| Error::Io { path: root.clone(), source };
         std::fs::create_dir_all(&root).map_err(io)?;
         if !is_archive(&root) {
             for entry in std::fs::read_dir(&root).map_err(io)? {
                 // Another process may be at the same: the lock is its first file.
-                if entry.map_err(io)?.file_name() != tree::LOCK && !is_archive(&root) {
+                let name = entry.map_err(io)?.file_name();
+                let ours = name == tree::LOCK || catalog.is_some() && name == "blobs";
+                if !ours && !is_archive(&root) {
                     return Err(Error::NotEmpty { path: root });
                 }
             }
         }
-        Self::open_directory(root).await
+        Self::open_directory(root, catalog).await
     }
 
-    async fn open_directory(root: PathBuf) -> Result<Self> {
+    async fn open_directory(root: PathBuf, catalog: Option<&str>) -> Result<Self> {
         let tree = Tree::open(&root)?;
         let lock = tree.lock().await?;
-        let catalog = Catalog::open(&root.join(CATALOG)).await?;
+        let catalog = match catalog {
+            Some(url) => Catalog::connect(url).await?,
+            None => Catalog::open(&root.join(CATALOG)).await?,
+        };
+        let alone = catalog.alone().await?;
         let archive = Self { root, tree, catalog };
         archive.catch_up().await?;
-        drop(lock);
+        drop((alone, lock));
         Ok(archive)
     }
 
@@ -123,6 +148,28 @@ impl Archive {
     /// [`Error::Missing`].
     pub async fn blob_zst(&self, digest: &Digest) -> Result<Bytes> {
         self.tree.get(&blob::path(digest), blob::MAX_ZST).await
+    }
+
+    /// A kernel's configuration, if it is known.
+    ///
+    /// # Errors
+    /// Those of [`Archive::blob`].
+    pub async fn config(&self, kernel: &KernelRecord) -> Result<Option<Bytes>> {
+        match &kernel.config {
+            Some(digest) => self.blob(digest).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The split BTF of a kernel's modules, if it was made: to be read with [`Modules::parse`](crate::modules::Modules::parse).
+    ///
+    /// # Errors
+    /// Those of [`Archive::blob`].
+    pub async fn modules(&self, kernel: &KernelRecord) -> Result<Option<Bytes>> {
+        match &kernel.modules {
+            Some(digest) => self.blob(digest).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// `latest.json`, if anything was ever published.

@@ -25,7 +25,7 @@ impl Archive {
     /// [`Error::BreaksWithSnapshot`] if the catalog lacks a kernel of the newest snapshot, or has it with other BTF
     /// without a recorded reason; [`Error::RolledBack`] if the tree lacks snapshots that were published.
     pub async fn publish(&self) -> Result<Published> {
-        let _lock = self.tree.lock().await?;
+        let _lock = (self.tree.lock().await?, self.catalog.alone().await?);
         let mut latest = self.latest().await?;
         // A snapshot that a killed process wrote but did not announce stays what it is: announce it first.
         while let Some(next) = self.unannounced(latest.as_ref()).await? {

@@ -2,19 +2,32 @@
 
 use std::process::{Command, Stdio};
 
-use btf_archive::store::{Added, Archive, Error, KernelDraft, Subject};
+use btf_archive::store::{Added, Archive, Beside, Error, KernelDraft};
 use btf_archive::{Digest, Provenance, blob};
 
-use crate::{archive, btf, build_id, draft, files, keys};
+use crate::{Site, archive, btf, build_id, draft, files, keys};
+
+both!(
+    add_and_find,
+    add_again,
+    add_shares_blobs,
+    add_conflict,
+    add_replace,
+    add_learns_build_id,
+    add_refuses_bytes,
+    add_drops_credentials,
+    add_heals_lost_blob,
+    blob_rotten,
+    blob_for_other_tools,
+    add_with_config_and_modules
+);
 
 const KEY: &str = "debian/11/i386/5.10.0-35-686-pae";
 
 /// Check that a kernel comes back by key, build-id, digest and package, with its blob, after reopening too.
-#[tokio::test]
-async fn add_and_find() {
-    let root = tempfile::tempdir().unwrap();
+async fn add_and_find(root: Site) {
     let raw = btf(7);
-    let archive = Archive::create(root.path()).await.unwrap();
+    let archive = root.create().await;
     let offered = KernelDraft { build_id: Some(build_id(7)), digest: Some(Digest::of(&raw)), ..draft(KEY) };
     let added = archive.add(offered.clone(), raw.clone()).await.unwrap();
     let Added::New(record) = &added else { panic!("{added:?}") };
@@ -24,7 +37,8 @@ async fn add_and_find() {
     assert_eq!(record.provenance, offered.provenance);
     archive.close().await;
 
-    let archive = Archive::open(format!("file://{}", root.path().display())).await.unwrap();
+    let url = format!("file://{}", root.path().display());
+    let archive = Archive::open_with(url, root.catalog.as_deref()).await.unwrap();
     let catalog = archive.catalog();
     assert_eq!(catalog.by_key(&record.key).await.unwrap().as_ref(), Some(record));
     assert_eq!(catalog.by_build_id(&build_id(7)).await.unwrap(), std::slice::from_ref(record));
@@ -39,10 +53,8 @@ async fn add_and_find() {
 }
 
 /// Check that adding the same again, under any spelling of the key, changes nothing.
-#[tokio::test]
-async fn add_again() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), &[KEY]).await;
+async fn add_again(root: Site) {
+    let archive = archive(&root, &[KEY]).await;
     let before = files(root.path());
     let known = archive.catalog().by_build_id(&build_id(1)).await.unwrap();
     for spelling in [KEY, "debian/bullseye/i686/5.10.0-35-686-pae"] {
@@ -54,20 +66,16 @@ async fn add_again() {
 }
 
 /// Check that two kernels with the same BTF share one blob.
-#[tokio::test]
-async fn add_shares_blobs() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), &[KEY]).await;
+async fn add_shares_blobs(root: Site) {
+    let archive = archive(&root, &[KEY]).await;
     archive.add(draft("debian/11/i386/5.10.0-36-686-pae"), btf(1)).await.unwrap();
     assert_eq!(files(root.path()), [blob::path(&Digest::of(&btf(1)))]);
     assert_eq!(archive.catalog().count().await.unwrap(), 2);
 }
 
 /// Check that other BTF for a known key is refused, and that neither catalog nor tree changes.
-#[tokio::test]
-async fn add_conflict() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), &[KEY]).await;
+async fn add_conflict(root: Site) {
+    let archive = archive(&root, &[KEY]).await;
     let before = files(root.path());
     let refused = archive.add(draft(KEY), btf(2)).await.unwrap_err();
     assert!(matches!(refused, Error::Conflict { .. }), "{refused}");
@@ -81,10 +89,8 @@ async fn add_conflict() {
 }
 
 /// Check that a deliberate change needs a reason, and then holds.
-#[tokio::test]
-async fn add_replace() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), &[KEY]).await;
+async fn add_replace(root: Site) {
+    let archive = archive(&root, &[KEY]).await;
     assert!(matches!(archive.replace(draft(KEY), btf(2), " ").await, Err(Error::Query { .. })));
     let replaced = archive.replace(draft(KEY), btf(2), "made again by a fixed generator").await.unwrap();
     assert!(matches!(replaced, Added::New(_)));
@@ -95,10 +101,8 @@ async fn add_replace() {
 }
 
 /// Check that a build-id that becomes known later is kept.
-#[tokio::test]
-async fn add_learns_build_id() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = Archive::create(root.path()).await.unwrap();
+async fn add_learns_build_id(root: Site) {
+    let archive = root.create().await;
     archive.add(draft(KEY), btf(1)).await.unwrap();
     let named = KernelDraft { build_id: Some(build_id(1)), ..draft(KEY) };
     let added = archive.add(named, btf(1)).await.unwrap();
@@ -107,10 +111,8 @@ async fn add_learns_build_id() {
 }
 
 /// Check that what is no BTF, cut BTF, and BTF of another digest than promised never get in.
-#[tokio::test]
-async fn add_refuses_bytes() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = Archive::create(root.path()).await.unwrap();
+async fn add_refuses_bytes(root: Site) {
+    let archive = root.create().await;
     let raw = btf(1);
     for bad in [Vec::new(), b"\x7fELF".to_vec(), raw[..raw.len() - 1].to_vec()] {
         let refused = archive.add(draft(KEY), bad).await.unwrap_err();
@@ -125,10 +127,8 @@ async fn add_refuses_bytes() {
 }
 
 /// Check that a password in a package's URL is not kept.
-#[tokio::test]
-async fn add_drops_credentials() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = Archive::create(root.path()).await.unwrap();
+async fn add_drops_credentials(root: Site) {
+    let archive = root.create().await;
     let mut offered = draft(KEY);
     offered.provenance.url = Some("https://user:secret@mirror.example/linux.deb?token=secret".to_owned());
     let added = archive.add(offered, btf(1)).await.unwrap();
@@ -138,10 +138,8 @@ async fn add_drops_credentials() {
 }
 
 /// Check that a lost blob is written again when its kernel is added again.
-#[tokio::test]
-async fn add_heals_lost_blob() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), &[KEY]).await;
+async fn add_heals_lost_blob(root: Site) {
+    let archive = archive(&root, &[KEY]).await;
     let digest = Digest::of(&btf(1));
     std::fs::remove_file(root.path().join(blob::path(&digest))).unwrap();
     assert!(matches!(archive.blob(&digest).await, Err(Error::Missing { .. })));
@@ -150,10 +148,8 @@ async fn add_heals_lost_blob() {
 }
 
 /// Check that a blob whose stored bytes have rotted is refused, with its path.
-#[tokio::test]
-async fn blob_rotten() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), &[KEY, "debian/11/i386/5.10.0-36-686-pae"]).await;
+async fn blob_rotten(root: Site) {
+    let archive = archive(&root, &[KEY, "debian/11/i386/5.10.0-36-686-pae"]).await;
     let [first, second] = [1, 2].map(|number| blob::path(&Digest::of(&btf(number))));
     std::fs::copy(root.path().join(second), root.path().join(&first)).unwrap();
     let refused = archive.blob(&Digest::of(&btf(1))).await.unwrap_err();
@@ -161,10 +157,8 @@ async fn blob_rotten() {
 }
 
 /// Check that other programs read a blob: `zstd` decompresses it, `sha256sum` gives its name.
-#[tokio::test]
-async fn blob_for_other_tools() {
-    let root = tempfile::tempdir().unwrap();
-    archive(root.path(), &[KEY]).await;
+async fn blob_for_other_tools(root: Site) {
+    archive(&root, &[KEY]).await;
     let [path] = <[String; 1]>::try_from(files(root.path())).unwrap();
     let mut zstd = Command::new("zstd")
         .args(["-dc", &path])
@@ -176,28 +170,6 @@ async fn blob_for_other_tools() {
     assert!(zstd.wait().unwrap().success());
     let digest = String::from_utf8(sum.stdout).unwrap()[..64].to_owned();
     assert_eq!(path, format!("blobs/sha256/{}/{digest}.zst", &digest[..2]));
-}
-
-/// Check that failures are counted, listed and forgotten once mended.
-#[tokio::test]
-async fn failures() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = Archive::create(root.path()).await.unwrap();
-    let catalog = archive.catalog();
-    let kernel = Subject::Key(KEY.parse().unwrap());
-    let package = Subject::Package("linux-image-dbg 1.0 i386".to_owned());
-    for (subject, reason) in [(&kernel, "no vmlinux"), (&kernel, "bad DWARF"), (&package, "hash mismatch")] {
-        catalog.record_failure(subject, reason).await.unwrap();
-    }
-    let failure = catalog.failure(&kernel).await.unwrap().unwrap();
-    assert_eq!((failure.attempts, failure.reason.as_str()), (2, "bad DWARF"));
-    assert!(failure.first > 0 && failure.first <= failure.last);
-    assert_eq!(catalog.failures().await.unwrap().len(), 2);
-
-    archive.add(draft(KEY), btf(1)).await.unwrap();
-    assert_eq!(catalog.failure(&kernel).await.unwrap(), None);
-    catalog.clear_failure(&package).await.unwrap();
-    assert_eq!(catalog.failures().await.unwrap(), []);
 }
 
 /// Check that what is no archive is not opened, and that one is made in an empty directory only.
@@ -216,6 +188,36 @@ async fn open_and_create() {
     std::fs::write(root.path().join("thesis.txt"), "mine").unwrap();
     assert!(matches!(Archive::create(root.path()).await, Err(Error::NotEmpty { .. })));
     let inside = root.path().join("new/archive");
-    archive(&inside, &[KEY]).await;
+    archive(&Site::at(&inside), &[KEY]).await;
     assert_eq!(Archive::create(&inside).await.unwrap().catalog().count().await.unwrap(), 1, "made once");
+}
+
+/// Check that a kernel's configuration and modules are kept, are published, and are learnt later but never changed.
+async fn add_with_config_and_modules(root: Site) {
+    let archive = archive(&root, &[KEY]).await;
+    let modules = vec![("xfs".to_owned(), vec![1; 40]), ("ext4".to_owned(), vec![2; 50])];
+    let beside = Beside { config: Some(b"CONFIG_BPF=y\n".as_slice().into()), modules: Some(modules) };
+    let known = archive.add_with(draft(KEY), btf(1), beside.clone()).await.unwrap();
+    assert!(matches!(known, Added::AlreadyThere(_)));
+    let record = archive.catalog().by_key(&KEY.parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(known.record(), &record);
+    assert_eq!(record.config, Some(Digest::of(b"CONFIG_BPF=y\n")));
+    assert_eq!(archive.config(&record).await.unwrap().unwrap(), b"CONFIG_BPF=y\n".as_slice());
+    let blob = archive.modules(&record).await.unwrap().unwrap();
+    let read = btf_archive::modules::Modules::parse(&blob).unwrap();
+    assert_eq!((read.len(), read.base(), read.get("xfs")), (2, record.digest, Some([1; 40].as_slice())));
+
+    let other = Beside { config: Some(b"CONFIG_BPF=n\n".as_slice().into()), ..Beside::default() };
+    archive.add_with(draft(KEY), btf(1), other).await.unwrap();
+    assert_eq!(archive.catalog().by_key(&KEY.parse().unwrap()).await.unwrap().as_ref(), Some(&record));
+    let bad = Beside { modules: Some(vec![("../x".to_owned(), Vec::new())]), ..Beside::default() };
+    assert!(matches!(archive.add_with(draft(KEY), btf(1), bad).await, Err(Error::Input(_))));
+
+    archive.publish().await.unwrap();
+    assert_eq!(archive.snapshot(1).await.unwrap().kernels, [record.clone()]);
+    // Two kernels of one configuration share it.
+    let second = "debian/11/i386/5.10.0-36-686-pae";
+    let before = files(root.path()).len();
+    archive.add_with(draft(second), btf(2), Beside { modules: None, ..beside }).await.unwrap();
+    assert_eq!(files(root.path()).len(), before + 1);
 }

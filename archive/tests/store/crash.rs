@@ -1,22 +1,21 @@
 //! What a process that was killed leaves behind is never seen, and doing its work again does it once.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use btf_archive::store::{Added, Archive, Error};
 use btf_archive::{Digest, blob, snapshot};
 
-use crate::{archive, btf, draft, files, keys};
+use crate::{Site, archive, btf, draft, files, keys};
+
+both!(crash_torn_file, crash_before_catalog, crash_killed_at_any_time);
 
 const FIRST: &str = "debian/11/i386/5.10.0-34-686-pae";
 const SECOND: &str = "debian/11/i386/5.10.0-35-686-pae";
 
 /// Check that a half-written file is no object, and is no obstacle to writing the object.
-#[tokio::test]
-async fn crash_torn_file() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), &[FIRST]).await;
+async fn crash_torn_file(root: Site) {
+    let archive = archive(&root, &[FIRST]).await;
     let digest = Digest::of(&btf(2));
     for path in [blob::path(&digest), snapshot::path(1), snapshot::LATEST.to_owned()] {
         let path = root.path().join(format!("{path}#1"));
@@ -32,10 +31,8 @@ async fn crash_torn_file() {
 }
 
 /// Check that a kill after the blob and before the catalog leaves a kernel that can be added.
-#[tokio::test]
-async fn crash_before_catalog() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), &[FIRST]).await;
+async fn crash_before_catalog(root: Site) {
+    let archive = archive(&root, &[FIRST]).await;
     let path = root.path().join(blob::path(&Digest::of(&btf(2))));
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, blob::compress(&btf(2))).unwrap();
@@ -49,7 +46,7 @@ async fn crash_before_catalog() {
 #[tokio::test]
 async fn crash_before_latest() {
     let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), &[FIRST]).await;
+    let archive = archive(&Site::at(root.path()), &[FIRST]).await;
     archive.publish().await.unwrap();
     let latest = std::fs::read(root.path().join(snapshot::LATEST)).unwrap();
     archive.close().await;
@@ -72,26 +69,17 @@ async fn crash_before_latest() {
     assert_eq!(archive.snapshot(3).await.unwrap().kernels.len(), 3);
 }
 
-/// Says to a test that it is the child, and where the archive is.
-const CHILD: &str = "BTF_ARCHIVE_TEST_CHILD";
-
 /// Check that whenever a process that adds and publishes is killed, everything it had reported is there, whole, and
 /// what it had not is there whole or not at all.
-#[tokio::test]
-async fn crash_killed_at_any_time() {
-    if let Some(root) = std::env::var_os(CHILD) {
-        return work_until_killed(Path::new(&root)).await;
+async fn crash_killed_at_any_time(root: Site) {
+    if root.is_child() {
+        return work_until_killed(root).await;
     }
-    let root = tempfile::tempdir().unwrap();
-    Archive::create(root.path()).await.unwrap().close().await;
+    root.create().await.close().await;
     let mut reported = 0;
     for round in 0..12_u64 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "crash::crash_killed_at_any_time", "--nocapture"])
-            .env(CHILD, root.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            root.child("crash", "crash_killed_at_any_time").stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut numbers = lines.filter_map(|line| line.unwrap().strip_prefix("added ")?.parse::<u32>().ok());
         // More and more of them, so that it dies in another step each time.
@@ -103,13 +91,13 @@ async fn crash_killed_at_any_time() {
         child.wait().unwrap();
         // What it reported while it was being killed.
         reported = numbers.last().unwrap_or(reported);
-        check_whole(root.path(), reported).await;
+        check_whole(&root, reported).await;
     }
 }
 
 /// Adds kernels and publishes every other one, and reports each.
-async fn work_until_killed(root: &Path) {
-    let archive = Archive::open(root).await.unwrap();
+async fn work_until_killed(root: Site) {
+    let archive = root.open().await;
     for number in 1.. {
         let key = format!("debian/11/i386/5.10.0-{number}-686-pae");
         if let Added::New(_) = archive.add(draft(&key), btf(number)).await.unwrap() {
@@ -122,8 +110,8 @@ async fn work_until_killed(root: &Path) {
 }
 
 /// Checks an archive after a kill, in which kernels up to `reported` were reported.
-async fn check_whole(root: &Path, reported: u32) {
-    let archive = Archive::open(root).await.unwrap();
+async fn check_whole(root: &Site, reported: u32) {
+    let archive = root.open().await;
     let published = archive.publish().await.unwrap().latest.number;
     for number in 1..=published {
         let found = archive.snapshot(number).await.unwrap();
@@ -139,7 +127,7 @@ async fn check_whole(root: &Path, reported: u32) {
             }));
         }
     }
-    for path in files(root).iter().filter(|path| path.starts_with("blobs") && !path.contains('#')) {
+    for path in files(root.path()).iter().filter(|path| path.starts_with("blobs") && !path.contains('#')) {
         archive.blob(&blob::digest_of_path(path).unwrap()).await.unwrap();
     }
     archive.close().await;

@@ -2,7 +2,9 @@
 
 use btf_archive::store::{Archive, Error, Filter};
 
-use crate::{archive, build_id, keys};
+use crate::{Site, archive, build_id, keys};
+
+both!(list_pages, list_cursor, list_filters);
 
 /// In the order in which they must be listed.
 const KEYS: &[&str] = &[
@@ -23,13 +25,11 @@ async fn listed(archive: &Archive, filter: Filter) -> Vec<String> {
 }
 
 /// Check that pages follow one another in version order, without a gap or a repetition, whatever their size.
-#[tokio::test]
-async fn list_pages() {
-    let root = tempfile::tempdir().unwrap();
+async fn list_pages(root: Site) {
     let mut shuffled = KEYS.to_vec();
     shuffled.reverse();
     shuffled.swap(1, 5);
-    let archive = archive(root.path(), &shuffled).await;
+    let archive = archive(&root, &shuffled).await;
     for limit in [0, 1, 3, 7, 8, 9, usize::MAX] {
         let mut found = Vec::new();
         let mut cursor = None;
@@ -47,10 +47,8 @@ async fn list_pages() {
 }
 
 /// Check that a cursor holds its place when the kernel it names was never there, and that nonsense is refused.
-#[tokio::test]
-async fn list_cursor() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), KEYS).await;
+async fn list_cursor(root: Site) {
+    let archive = archive(&root, KEYS).await;
     let cursor = "debian/10/x86_64/4.19.0-10-amd64";
     let page = archive.catalog().list(&Filter::default(), Some(cursor), 1).await.unwrap();
     assert_eq!(keys(&page.kernels), [KEYS[3]]);
@@ -61,10 +59,8 @@ async fn list_cursor() {
 }
 
 /// Check each filter, in spellings other than the canonical one, and all of them together.
-#[tokio::test]
-async fn list_filters() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), KEYS).await;
+async fn list_filters(root: Site) {
+    let archive = archive(&root, KEYS).await;
     let text = |text: &str| Some(text.to_owned());
     for (filter, expected) in [
         (Filter { distro: text("Debian"), ..Filter::default() }, &KEYS[1..6]),

@@ -2,7 +2,19 @@
 
 use btf_archive::store::{Archive, Error, KernelDraft, Lookup, LookupQuery};
 
-use crate::{archive, btf, build_id, draft, keys};
+use crate::{Site, archive, btf, build_id, draft, keys};
+
+both!(
+    lookup_by_build_id,
+    lookup_one_kernel_two_names,
+    lookup_wrong_build_id,
+    lookup_by_name,
+    lookup_in_a_container,
+    lookup_other_arch,
+    lookup_sles_counter,
+    lookup_nearest,
+    lookup_refuses
+);
 
 const AWS_18: &str = "ubuntu/18.04/x86_64/5.4.0-1030-aws";
 const AWS_20: &str = "ubuntu/20.04/x86_64/5.4.0-1030-aws";
@@ -37,10 +49,8 @@ async fn answer(archive: &Archive, query: &LookupQuery) -> String {
 }
 
 /// Check that a known build-id is the answer, whatever else the query says.
-#[tokio::test]
-async fn lookup_by_build_id() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), KEYS).await;
+async fn lookup_by_build_id(root: Site) {
+    let archive = archive(&root, KEYS).await;
     let alone = LookupQuery { build_id: Some(build_id(2)), ..LookupQuery::default() };
     assert_eq!(answer(&archive, &alone).await, format!("exact {AWS_20}"));
     let misled =
@@ -49,10 +59,8 @@ async fn lookup_by_build_id() {
 }
 
 /// Check that one kernel known by two names is found, by the name that the host uses.
-#[tokio::test]
-async fn lookup_one_kernel_two_names() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), KEYS).await;
+async fn lookup_one_kernel_two_names(root: Site) {
+    let archive = archive(&root, KEYS).await;
     let security = "debian/12/x86_64/5.10.0-35-amd64";
     let same = KernelDraft { build_id: Some(build_id(3)), ..draft(security) };
     archive.add(same, btf(3)).await.unwrap();
@@ -65,10 +73,8 @@ async fn lookup_one_kernel_two_names() {
 }
 
 /// Check that a build-id the archive does not know rules out kernels with another one, though their name fits.
-#[tokio::test]
-async fn lookup_wrong_build_id() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), KEYS).await;
+async fn lookup_wrong_build_id(root: Site) {
+    let archive = archive(&root, KEYS).await;
     let rebuilt =
         LookupQuery { build_id: Some(build_id(99)), ..query(["5.10.0-35-amd64", "x86_64", "debian", "11"]) };
     let found = answer(&archive, &rebuilt).await;
@@ -84,10 +90,8 @@ async fn lookup_wrong_build_id() {
 }
 
 /// Check that a whole key is found by name, in any spelling, and that less than a key is enough for one candidate only.
-#[tokio::test]
-async fn lookup_by_name() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), KEYS).await;
+async fn lookup_by_name(root: Site) {
+    let archive = archive(&root, KEYS).await;
     for (host, expected) in [
         (["5.4.0-1030-aws", "x86_64", "ubuntu", "18.04"], format!("by name {AWS_18}")),
         (["5.4.0-1030-aws", "amd64", "\"Ubuntu\"", "focal"], format!("by name {AWS_20}")),
@@ -103,10 +107,8 @@ async fn lookup_by_name() {
 }
 
 /// Check that a host whose os-release contradicts the only candidates gets them as candidates, not as an answer.
-#[tokio::test]
-async fn lookup_in_a_container() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), KEYS).await;
+async fn lookup_in_a_container(root: Site) {
+    let archive = archive(&root, KEYS).await;
     for (host, expected) in [
         (["5.10.0-35-amd64", "x86_64", "alpine", "3.20"], format!("ambiguous {DEBIAN}")),
         (["5.10.0-35-amd64", "x86_64", "debian", "12"], format!("ambiguous {DEBIAN}")),
@@ -117,19 +119,15 @@ async fn lookup_in_a_container() {
 }
 
 /// Check that another architecture's kernel of the same release is no candidate.
-#[tokio::test]
-async fn lookup_other_arch() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), KEYS).await;
+async fn lookup_other_arch(root: Site) {
+    let archive = archive(&root, KEYS).await;
     let found = answer(&archive, &query(["5.4.0-1030-aws", "aarch64", "ubuntu", "18.04"])).await;
     assert!(found.starts_with("not found "), "{found}");
 }
 
 /// Check that SUSE's rebuild counter is seen through in both directions, and that two rebuilds are two kernels.
-#[tokio::test]
-async fn lookup_sles_counter() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), KEYS).await;
+async fn lookup_sles_counter(root: Site) {
+    let archive = archive(&root, KEYS).await;
     for (host, expected) in [
         (["4.12.14-122.103-default", "x86_64", "sles", "12.5"], format!("by name {SLES}")),
         (["4.12.14-122.103.1-default", "x86_64", "sles", "12-SP5"], format!("by name {SLES}")),
@@ -149,23 +147,19 @@ async fn lookup_sles_counter() {
 }
 
 /// Check that an unknown release is answered with the nearest: same architecture, distribution, then version.
-#[tokio::test]
-async fn lookup_nearest() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), KEYS).await;
+async fn lookup_nearest(root: Site) {
+    let archive = archive(&root, KEYS).await;
     let found = answer(&archive, &query(["5.10.0-33-amd64", "x86_64", "debian", "11"])).await;
     assert!(found.starts_with(&format!("not found {DEBIAN_34} {DEBIAN} ")), "{found}");
     assert_eq!(found.split(' ').count(), 2 + 5, "{found}");
-    let empty = tempfile::tempdir().unwrap();
-    let empty = Archive::create(empty.path()).await.unwrap();
+    let empty = root.another();
+    let empty = empty.create().await;
     assert_eq!(answer(&empty, &query(["5.10.0", "", "", ""])).await, "not found ");
 }
 
 /// Check that a query which says nothing, or too much, is refused, and that hostile text finds nothing.
-#[tokio::test]
-async fn lookup_refuses() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), KEYS).await;
+async fn lookup_refuses(root: Site) {
+    let archive = archive(&root, KEYS).await;
     let long = "5".repeat(129);
     for bad in [
         ["", "x86_64", "debian", "11"],

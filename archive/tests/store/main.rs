@@ -1,13 +1,39 @@
-//! What an archive promises, on a real directory with real BTF.
+//! What an archive promises, on a real directory with real BTF, with its catalog in SQLite and in a real PostgreSQL.
+
+/// These tests, each with both kinds of catalog.
+macro_rules! both {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(crate::Site::sqlite()).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(crate::Site::postgres()).await;
+            })+
+        }
+    };
+}
 
 mod add;
 mod crash;
+mod failures;
+mod jobs;
 mod list;
 mod lookup;
+mod migrate;
+#[path = "../postgres/mod.rs"]
+mod postgresql;
 mod publish;
 mod several;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
 
 use btf::{Builder, Endian, Kind, Member};
 use btf_archive::store::{Added, Archive, KernelDraft};
@@ -49,9 +75,78 @@ fn build_id(number: u32) -> BuildId {
     BuildId::new(&bytes).unwrap()
 }
 
+/// Where an archive is, or will be: a directory, and a database for its catalog.
+struct Site {
+    root: PathBuf,
+    catalog: Option<String>,
+    _dir: Option<TempDir>,
+}
+
+/// Says to a test program that it is a child, and where its parent's archive is.
+const CHILD: &str = "BTF_ARCHIVE_TEST_ROOT";
+/// Its catalog, if that is in PostgreSQL.
+const CHILD_CATALOG: &str = "BTF_ARCHIVE_TEST_CATALOG";
+
+impl Site {
+    fn sqlite() -> Self {
+        Self::of_parent().unwrap_or_else(|| Self::new(None))
+    }
+
+    fn postgres() -> Self {
+        Self::of_parent().unwrap_or_else(|| Self::new(Some(postgresql::database())))
+    }
+
+    fn new(catalog: Option<String>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { root: dir.path().to_owned(), catalog, _dir: Some(dir) }
+    }
+
+    /// A directory with SQLite.
+    fn at(root: &Path) -> Self {
+        Self { root: root.to_owned(), catalog: None, _dir: None }
+    }
+
+    fn of_parent() -> Option<Self> {
+        let root = std::env::var_os(CHILD)?.into();
+        Some(Self { root, catalog: std::env::var(CHILD_CATALOG).ok(), _dir: None })
+    }
+
+    /// Another one of the same kind.
+    fn another(&self) -> Self {
+        Self::new(self.catalog.as_ref().map(|_| postgresql::database()))
+    }
+
+    fn path(&self) -> &Path {
+        &self.root
+    }
+
+    fn is_child(&self) -> bool {
+        std::env::var_os(CHILD).is_some()
+    }
+
+    /// This test of `module`, as another process on the same archive.
+    fn child(&self, module: &str, name: &str) -> Command {
+        let kind = if self.catalog.is_some() { "postgres" } else { "sqlite" };
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", &format!("{module}::{kind}::{name}"), "--nocapture"]).env(CHILD, &self.root);
+        if let Some(catalog) = &self.catalog {
+            command.env(CHILD_CATALOG, catalog);
+        }
+        command
+    }
+
+    async fn create(&self) -> Archive {
+        Archive::create_with(&self.root, self.catalog.as_deref()).await.unwrap()
+    }
+
+    async fn open(&self) -> Archive {
+        Archive::open_with(&self.root, self.catalog.as_deref()).await.unwrap()
+    }
+}
+
 /// An archive of these kernels, each of its own BTF, with build-ids 1, 2, 3, …
-async fn archive(root: &Path, keys: &[&str]) -> Archive {
-    let archive = Archive::create(root).await.unwrap();
+async fn archive(site: &Site, keys: &[&str]) -> Archive {
+    let archive = site.create().await;
     for (number, key) in (1..).zip(keys) {
         let draft = KernelDraft { build_id: Some(build_id(number)), ..draft(key) };
         assert!(matches!(archive.add(draft, btf(number)).await.unwrap(), Added::New(_)), "{key}");

@@ -3,16 +3,16 @@
 use btf_archive::store::{Archive, Error, Filter};
 use btf_archive::{Digest, snapshot};
 
-use crate::{archive, btf, draft, files, keys};
+use crate::{Site, archive, btf, draft, files, keys};
+
+both!(publish_numbers, publish_empty, publish_tree_is_enough, publish_old_tree, publish_tampered);
 
 const FIRST: &str = "debian/11/i386/5.10.0-34-686-pae";
 const SECOND: &str = "debian/11/i386/5.10.0-35-686-pae";
 
 /// Check that a snapshot holds the kernels, that `latest.json` names it, and that nothing new makes no snapshot.
-#[tokio::test]
-async fn publish_numbers() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), &[FIRST]).await;
+async fn publish_numbers(root: Site) {
+    let archive = archive(&root, &[FIRST]).await;
     assert_eq!(archive.latest().await.unwrap(), None);
     let first = archive.publish().await.unwrap();
     assert!(first.new);
@@ -38,27 +38,23 @@ async fn publish_numbers() {
 }
 
 /// Check that an archive of no kernels can be published.
-#[tokio::test]
-async fn publish_empty() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = Archive::create(root.path()).await.unwrap();
+async fn publish_empty(root: Site) {
+    let archive = root.create().await;
     assert_eq!(archive.publish().await.unwrap().latest.number, 1);
     assert_eq!(archive.snapshot(1).await.unwrap().kernels, []);
 }
 
 /// Check that a tree copied without its catalog answers as the original did.
-#[tokio::test]
-async fn publish_tree_is_enough() {
-    let root = tempfile::tempdir().unwrap();
-    let original = archive(root.path(), &[FIRST, SECOND]).await;
+async fn publish_tree_is_enough(root: Site) {
+    let original = archive(&root, &[FIRST, SECOND]).await;
     let latest = original.publish().await.unwrap().latest;
-    let copy = tempfile::tempdir().unwrap();
+    let copy = root.another();
     for path in files(root.path()) {
         let to = copy.path().join(&path);
         std::fs::create_dir_all(to.parent().unwrap()).unwrap();
         std::fs::copy(root.path().join(path), to).unwrap();
     }
-    let copy = Archive::open(copy.path()).await.unwrap();
+    let copy = copy.open().await;
     for key in [FIRST, SECOND].map(|key| key.parse().unwrap()) {
         let known = copy.catalog().by_key(&key).await.unwrap().unwrap();
         assert_eq!(original.catalog().by_key(&key).await.unwrap().unwrap(), known);
@@ -72,7 +68,7 @@ async fn publish_tree_is_enough() {
 #[tokio::test]
 async fn publish_old_catalog() {
     let root = tempfile::tempdir().unwrap();
-    let first = archive(root.path(), &[FIRST]).await;
+    let first = archive(&Site::at(root.path()), &[FIRST]).await;
     first.publish().await.unwrap();
     first.close().await;
     let catalog = root.path().join("catalog.sqlite");
@@ -92,10 +88,8 @@ async fn publish_old_catalog() {
 }
 
 /// Check that a tree put back from a backup is not published from: its next number was used before.
-#[tokio::test]
-async fn publish_old_tree() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), &[FIRST]).await;
+async fn publish_old_tree(root: Site) {
+    let archive = archive(&root, &[FIRST]).await;
     archive.publish().await.unwrap();
     let latest = std::fs::read(root.path().join(snapshot::LATEST)).unwrap();
     archive.add(draft(SECOND), btf(2)).await.unwrap();
@@ -109,7 +103,7 @@ async fn publish_old_tree() {
 #[tokio::test]
 async fn publish_changes() {
     let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), &[FIRST]).await;
+    let archive = archive(&Site::at(root.path()), &[FIRST]).await;
     archive.publish().await.unwrap();
     archive.replace(draft(FIRST), btf(2), "made again by a fixed generator").await.unwrap();
     assert_eq!(archive.publish().await.unwrap().latest.number, 2);
@@ -117,7 +111,7 @@ async fn publish_changes() {
 
     // Another catalog, which never knew the kernel, with the marks of having seen both snapshots.
     let stranger = tempfile::tempdir().unwrap();
-    let other = crate::archive(stranger.path(), &[SECOND]).await;
+    let other = crate::archive(&Site::at(stranger.path()), &[SECOND]).await;
     other.publish().await.unwrap();
     other.add(draft("debian/11/i386/5.10.0-36-686-pae"), btf(3)).await.unwrap();
     other.publish().await.unwrap();
@@ -131,10 +125,8 @@ async fn publish_changes() {
 }
 
 /// Check that a snapshot which is not the one that `latest.json` names is noticed.
-#[tokio::test]
-async fn publish_tampered() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = archive(root.path(), &[FIRST]).await;
+async fn publish_tampered(root: Site) {
+    let archive = archive(&root, &[FIRST]).await;
     archive.publish().await.unwrap();
     let path = root.path().join(snapshot::path(1));
     let mut bytes = std::fs::read(&path).unwrap();

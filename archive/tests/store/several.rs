@@ -1,13 +1,14 @@
 //! Several tasks, handles and processes on one archive: nothing is lost, nothing is done twice.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 
-use btf_archive::store::{Added, Archive, Error};
+use btf_archive::store::{Added, Error};
 
-use crate::{btf, draft};
+use crate::{Site, btf, draft};
+
+both!(several_tasks, several_opinions, several_processes);
 
 const KERNELS: u32 = 20;
 
@@ -16,11 +17,8 @@ fn key(number: u32) -> String {
 }
 
 /// Check that tasks on two handles which add the same kernels at once add each once.
-#[tokio::test(flavor = "multi_thread")]
-async fn several_tasks() {
-    let root = tempfile::tempdir().unwrap();
-    let handles = [Archive::create(root.path()).await.unwrap(), Archive::open(root.path()).await.unwrap()]
-        .map(Arc::new);
+async fn several_tasks(root: Site) {
+    let handles = [root.create().await, root.open().await].map(Arc::new);
     let tasks: Vec<_> = (0..4 * KERNELS)
         .map(|task| {
             let archive = Arc::clone(&handles[task as usize % 2]);
@@ -37,10 +35,8 @@ async fn several_tasks() {
 }
 
 /// Check that of two tasks which offer different BTF for one key at once, exactly one is refused.
-#[tokio::test(flavor = "multi_thread")]
-async fn several_opinions() {
-    let root = tempfile::tempdir().unwrap();
-    let archive = Arc::new(Archive::create(root.path()).await.unwrap());
+async fn several_opinions(root: Site) {
+    let archive = Arc::new(root.create().await);
     for number in 0..KERNELS {
         let [one, other] = [2 * number, 2 * number + 1].map(|opinion| {
             let archive = Arc::clone(&archive);
@@ -54,27 +50,14 @@ async fn several_opinions() {
     }
 }
 
-/// Says to a test that it is the child, and where the archive is.
-const CHILD: &str = "BTF_ARCHIVE_TEST_SEVERAL";
-
 /// Check that processes which make one archive and add and publish the same kernels at once add each once, and that
 /// the snapshots follow one another and end with all of them.
-#[tokio::test]
-async fn several_processes() {
-    if let Some(root) = std::env::var_os(CHILD) {
-        return work(Path::new(&root)).await;
+async fn several_processes(root: Site) {
+    if root.is_child() {
+        return work(root).await;
     }
-    let root = tempfile::tempdir().unwrap();
-    let root = root.path().join("archive");
     let children: Vec<_> = (0..3)
-        .map(|_| {
-            Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "several::several_processes", "--nocapture"])
-                .env(CHILD, &root)
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap()
-        })
+        .map(|_| root.child("several", "several_processes").stdout(Stdio::piped()).spawn().unwrap())
         .collect();
     let mut added = BTreeMap::new();
     for child in children {
@@ -88,7 +71,7 @@ async fn several_processes() {
     }
     assert_eq!(added, (0..KERNELS).map(|number| (number, 1)).collect());
 
-    let archive = Archive::open(&root).await.unwrap();
+    let archive = root.open().await;
     let published = archive.publish().await.unwrap();
     assert!(!published.new, "the last of them has published everything");
     let mut previous = None;
@@ -102,8 +85,8 @@ async fn several_processes() {
     }
 }
 
-async fn work(root: &Path) {
-    let archive = Archive::create(root).await.unwrap();
+async fn work(root: Site) {
+    let archive = root.create().await;
     for number in 0..KERNELS {
         if let Added::New(_) = archive.add(draft(&key(number)), btf(number)).await.unwrap() {
             println!("added {number}");

@@ -59,7 +59,7 @@ pub(crate) struct Row {
     embedded_btf: Expected,
     /// The repository.
     origin: String,
-    /// `missing`, `present`, `superseded` or `failed`; absent when no archive was named.
+    /// `missing`, `present`, `superseded`, `failed` or, until it is tried again, `waiting`; absent when no archive was named.
     #[serde(skip_serializing_if = "Option::is_none")]
     archive: Option<&'static str>,
     /// Why it failed, or what superseded it.
@@ -145,7 +145,8 @@ impl Row {
             State::Missing => ("missing", None),
             State::Present => ("present", None),
             State::Superseded { by } => ("superseded", Some(by)),
-            State::FailedBefore { reason } => ("failed", Some(reason)),
+            State::FailedBefore { reason, .. } => ("failed", Some(reason)),
+            State::Waiting { reason, .. } => ("waiting", Some(reason)),
         };
         let kernel = planned.kernel;
         let package = kernel.principal();

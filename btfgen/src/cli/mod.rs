@@ -3,15 +3,19 @@
 
 pub(crate) mod completions;
 mod distros;
+mod effort;
+pub(crate) mod failures;
 pub(crate) mod kernels;
 pub(crate) mod module;
 mod modules;
 mod output;
 pub(crate) mod package;
+mod progress;
 mod repository;
 mod supplementary;
 pub(crate) mod sync;
 pub(crate) mod vmlinux;
+pub(crate) mod work;
 
 /// An error with its causes, each said once: some errors already end with their cause.
 pub(crate) fn message(error: &anyhow::Error) -> String {

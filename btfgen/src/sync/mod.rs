@@ -1,41 +1,81 @@
-//! Filling an archive from a repository.
+//! Filling an archive from repositories, alone or with others.
 //!
 //! [`plan()`] compares what is offered with what the archive has, without fetching any package. [`run`] works through what is
-//! missing: a package is streamed until its vmlinux is complete, vmlinux becomes BTF, the BTF is read back and must be a
-//! kernel's, and the archive takes it. Several kernels are at work at once; the archive is written by one at a time.
+//! missing: `make` fetches a kernel's BTF by the cheapest way, it is read back and must be a kernel's, and the
+//! archive takes it. Several kernels are at work at once; the archive is written by one at a time.
+//!
+//! Who works on a kernel holds its job in the catalog, with a lease and signs of life: two runs at once do not fetch the same
+//! kernel twice, and [`enqueue`] leaves jobs to workers elsewhere, which [`work`] through them.
 //!
 //! There is no state beside the archive's own, so a run may be killed at any instant: a kernel is in the catalog or it is not,
-//! and the next run begins with those that are not. What fails is recorded in the catalog with its reason. A
-//! failure of the network is tried again by the next run; one that lies in the package is not, until the package or this
+//! and the next run begins with those that are not. What fails is recorded in the catalog with its reason, and when
+//! to try again: a failure of the network after a while, one that lies in the package when the package or this
 //! program has another version.
 
+mod crew;
 mod make;
 mod plan;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use btf_archive::store::{Added, Archive, Error, KernelDraft, Published, Subject};
-use btf_archive::{KernelRecord, Provenance, Trust};
+use btf_archive::store::{Archive, Error, Published};
+use btf_archive::{KernelRecord, Trust};
 use tokio::task::JoinSet;
 
 pub use make::Failure;
 pub use plan::{Planned, Selection, State, plan};
 
-use crate::fetch::{self, public_url};
+use crate::fetch;
 use crate::repo::offer::OfferedKernel;
-use plan::lasting_failure;
+use crew::Crew;
+use plan::beside;
 
-/// How much is done at once, and how much is read.
-#[derive(Clone, Copy, Debug)]
+/// The program, as provenance and failures name it.
+pub(crate) const GENERATOR: &str = concat!("btfgen ", env!("CARGO_PKG_VERSION"));
+
+/// How often a job may be taken by workers that die of it.
+const DEADLY: u64 = 5;
+
+/// How much is done at once, how much is read, and what is accepted.
+#[derive(Clone, Debug)]
 pub struct Effort {
     /// Kernels at work at once. Each holds a compressed vmlinux and its conversion in memory.
     pub kernels: usize,
     /// Threads that convert one kernel.
     pub threads: usize,
+    /// The most memory that one vmlinux may take while it streams by, in bytes.
+    pub memory: u64,
     /// Read every package to its end and check its signed hash.
     pub whole: bool,
+    /// Make the modules' split BTF too.
+    pub modules: bool,
+    /// The least trust that is accepted.
+    pub require: Trust,
+    /// Why a key's digest may change; without it, a difference is refused.
+    pub replace: Option<String>,
+    /// How long a job is ours without a sign of life.
+    pub lease: Duration,
+    /// Clients that show a certificate, by distribution.
+    pub certified: HashMap<String, fetch::Client>,
+}
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self {
+            kernels: 1,
+            threads: 1,
+            memory: 1 << 30,
+            whole: false,
+            modules: false,
+            require: Trust::None,
+            replace: None,
+            lease: Duration::from_secs(60),
+            certified: HashMap::new(),
+        }
+    }
 }
 
 /// What became of one kernel.
@@ -45,7 +85,9 @@ pub struct Done {
     pub kernel: OfferedKernel,
     /// What the archive knows about it now, or why it does not.
     pub outcome: Result<KernelRecord, Failure>,
-    /// Bytes of its package that were read.
+    /// Whether somebody else made it meanwhile.
+    pub elsewhere: bool,
+    /// Bytes of its packages that were read.
     pub read: u64,
     /// How long it took.
     pub took: Duration,
@@ -53,13 +95,13 @@ pub struct Done {
 
 /// Told how a run goes on, from several threads.
 pub trait Observer: Send + Sync {
-    /// Work on a kernel begins; `read` counts the bytes of its package as they are read.
+    /// Work on a kernel begins; `read` counts the bytes of its packages as they arrive.
     fn begins(&self, kernel: &OfferedKernel, read: &Arc<AtomicU64>);
     /// Work on a kernel has ended.
     fn ended(&self, done: &Done);
 }
 
-/// Makes and adds the BTF of every given kernel, then publishes a snapshot.
+/// Makes and adds the BTF of every given kernel, then publishes a snapshot. What others are at is left to them, and waited for.
 ///
 /// # Errors
 /// Only the archive's own. A kernel that fails is recorded, reported in its [`Done`], and does not stop the others.
@@ -70,19 +112,36 @@ pub async fn run(
     effort: Effort,
     observer: Arc<dyn Observer>,
 ) -> Result<(Vec<Done>, Published), Error> {
+    let crew = Arc::new(Crew::new(Arc::clone(&archive), client.clone(), effort, observer));
+    let _alive = crew.signs_of_life();
     let mut waiting = kernels.into_iter();
+    let mut with_others = Vec::new();
     let mut at_work = JoinSet::new();
     let mut done = Vec::new();
     loop {
-        while at_work.len() < effort.kernels.max(1) {
+        while at_work.len() < crew.effort.kernels.max(1) {
             let Some(kernel) = waiting.next() else { break };
-            let (archive, client, observer) = (Arc::clone(&archive), client.clone(), Arc::clone(&observer));
-            at_work.spawn(one(archive, client, kernel, effort, observer));
+            match crew.claim(&kernel).await? {
+                true => drop(at_work.spawn(Arc::clone(&crew).make_claimed(kernel))),
+                false => with_others.push(kernel),
+            }
         }
         match at_work.join_next().await {
             Some(Ok(result)) => done.push(result?),
             Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
-            None => break,
+            None if with_others.is_empty() => break,
+            None => {
+                // Others finish them, or give them up, or die.
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                let mut left = Vec::new();
+                for kernel in std::mem::take(&mut with_others) {
+                    match crew.settled(&kernel).await? {
+                        Some(outcome) => done.push(outcome),
+                        None => left.push(kernel),
+                    }
+                }
+                waiting = left.into_iter();
+            }
         }
     }
     // Also when nothing was added: a run before this one may have been killed before it published.
@@ -90,90 +149,84 @@ pub async fn run(
     Ok((done, published))
 }
 
-async fn one(
+/// Leaves every given kernel to whoever [`work`]s on this catalog.
+///
+/// # Errors
+/// The archive's own.
+pub async fn enqueue(archive: &Archive, kernels: &[OfferedKernel]) -> Result<(), Error> {
+    for kernel in kernels {
+        archive.catalog().enqueue(&kernel.key, &crew::spec(kernel)).await?;
+    }
+    Ok(())
+}
+
+/// When a worker stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Never: when there is nothing to do, it asks again after this long.
+    Stopped(Duration),
+    /// When no job is left, neither ready nor with others.
+    Empty,
+}
+
+/// Takes jobs from the catalog and does them, and publishes whenever there is nothing to take, or a minute has passed.
+///
+/// # Errors
+/// The archive's own. A job that fails does not end the worker.
+pub async fn work(
     archive: Arc<Archive>,
-    client: fetch::Client,
-    kernel: OfferedKernel,
+    client: &fetch::Client,
     effort: Effort,
+    until: Until,
     observer: Arc<dyn Observer>,
-) -> Result<Done, Error> {
-    let start = Instant::now();
-    let read = Arc::new(AtomicU64::new(0));
-    observer.begins(&kernel, &read);
-    let work = {
-        let (kernel, read) = (kernel.clone(), Arc::clone(&read));
-        tokio::task::spawn_blocking(move || make::make(&client, &kernel, effort.threads, effort.whole, read))
-    };
-    let made = match work.await {
-        Ok(made) => made,
-        // A defect of ours, which one kernel in a thousand brings to light, must not keep the others from the archive.
-        Err(error) => Err(Failure::Lasting(format!("btfgen has a defect: {error}"))),
-    };
-    let outcome = match made {
-        Ok(made) => add(&archive, &kernel, made).await?,
-        Err(failure) => Err(failure),
-    };
-    record(&archive, &kernel, &outcome).await?;
-    let done = Done { kernel, outcome, read: read.load(Ordering::Relaxed), took: start.elapsed() };
-    observer.ended(&done);
-    Ok(done)
-}
-
-/// Hands the BTF to the archive, which may find that it contradicts what it knows.
-async fn add(
-    archive: &Archive,
-    kernel: &OfferedKernel,
-    made: make::Made,
-) -> Result<Result<KernelRecord, Failure>, Error> {
-    let package = kernel.principal();
-    let draft = KernelDraft {
-        key: kernel.key.clone(),
-        build_id: made.build_id,
-        provenance: Provenance {
-            package: Some(package.name.clone()),
-            package_version: Some(package.version.clone()),
-            url: Some(public_url(&package.url)),
-            sha256: made.sha256,
-            // Where reading stopped once vmlinux was complete, nothing but the index was checked.
-            trust: match package.trust {
-                Trust::SignedIndex if made.sha256.is_some() => Trust::SignedPackage,
-                of_index => of_index,
-            },
-            source: made.source,
-            generator: concat!("btfgen ", env!("CARGO_PKG_VERSION")).to_owned(),
-        },
-        digest: None,
-    };
-    match archive.add(draft, made.btf).await {
-        Ok(Added::New(record) | Added::AlreadyThere(record)) => Ok(Ok(record)),
-        Err(error @ (Error::Conflict { .. } | Error::BuildIdConflict { .. })) => {
-            Ok(Err(Failure::Refused(error.to_string())))
+) -> Result<Vec<Done>, Error> {
+    let crew = Arc::new(Crew::new(Arc::clone(&archive), client.clone(), effort, observer));
+    let _alive = crew.signs_of_life();
+    let mut at_work = JoinSet::new();
+    let mut done = Vec::new();
+    let (mut unpublished, mut published) = (true, Instant::now());
+    loop {
+        let mut nothing = false;
+        while !nothing && at_work.len() < crew.effort.kernels.max(1) {
+            match archive.catalog().claim(&crew.worker, crew.effort.lease).await? {
+                Some(job) => drop(at_work.spawn(Arc::clone(&crew).make_job(job))),
+                None => nothing = true,
+            }
         }
-        Err(error @ (Error::NotBtf { .. } | Error::TooLarge { .. })) => {
-            Ok(Err(Failure::Lasting(error.to_string())))
+        if unpublished && (at_work.is_empty() || published.elapsed() > Duration::from_secs(60)) {
+            archive.publish().await?;
+            (unpublished, published) = (false, Instant::now());
         }
-        Err(error) => Err(error),
+        let pause = match until {
+            Until::Stopped(pause) => pause,
+            Until::Empty => Duration::from_millis(500),
+        };
+        if at_work.is_empty() {
+            let backlog = archive.catalog().backlog().await?;
+            if until == Until::Empty && backlog.ready + backlog.at_work == 0 {
+                return Ok(done);
+            }
+            tokio::time::sleep(pause).await;
+            continue;
+        }
+        // A free hand asks again even while the others are busy.
+        let next = tokio::time::timeout(pause, at_work.join_next());
+        match next.await {
+            Ok(Some(Ok(result))) => {
+                if let Some(outcome) = result? {
+                    unpublished |= outcome.outcome.is_ok();
+                    if until == Until::Empty {
+                        done.push(outcome);
+                    }
+                }
+            }
+            Ok(Some(Err(error))) => std::panic::resume_unwind(error.into_panic()),
+            Ok(None) | Err(_) => {}
+        }
     }
 }
 
-/// Keeps the reason of a failure, and forgets that of one that is mended.
-async fn record(
-    archive: &Archive,
-    kernel: &OfferedKernel,
-    outcome: &Result<KernelRecord, Failure>,
-) -> Result<(), Error> {
-    let (catalog, lasting) = (archive.catalog(), lasting_failure(kernel));
-    match outcome {
-        Ok(_) => catalog.clear_failure(&lasting).await,
-        Err(failure) => {
-            if failure.is_lasting() {
-                catalog.record_failure(&lasting, failure.reason()).await?;
-            }
-            if catalog.by_key(&kernel.key).await?.is_none() {
-                // What the service tells those who ask for this kernel.
-                catalog.record_failure(&Subject::Key(kernel.key.clone()), failure.reason()).await?;
-            }
-            Ok(())
-        }
-    }
+/// Bytes read, for a [`Done`].
+fn count(read: &AtomicU64) -> u64 {
+    read.load(Ordering::Relaxed)
 }

@@ -2,10 +2,12 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use btf_archive::Key;
-use btf_archive::store::{Archive, Error, Subject};
+use btf_archive::store::{Archive, Error, FailureClass, Subject};
 
+use super::GENERATOR;
 use crate::repo::offer::OfferedKernel;
 
 /// What a kernel's package means to an archive.
@@ -22,8 +24,17 @@ pub enum State {
     },
     /// This version of the package has failed before, for a reason that trying again does not change.
     FailedBefore {
+        /// Lasting or refused.
+        class: FailureClass,
         /// Why.
         reason: String,
+    },
+    /// It has failed before, and it is too early to try again.
+    Waiting {
+        /// Why it failed.
+        reason: String,
+        /// When to try again, in seconds since 1970 (UTC).
+        until: u64,
     },
 }
 
@@ -73,28 +84,33 @@ fn newest_versions(offered: &[OfferedKernel]) -> HashMap<Key, String> {
     newest
 }
 
-async fn beside(archive: Option<&Archive>, kernel: &OfferedKernel) -> Result<State, Error> {
+/// What there is to do about a kernel that nothing offered supersedes.
+pub(super) async fn beside(archive: Option<&Archive>, kernel: &OfferedKernel) -> Result<State, Error> {
     let Some(archive) = archive else { return Ok(State::Missing) };
+    let package = kernel.principal();
     if let Some(known) = archive.catalog().by_key(&kernel.key).await? {
+        let ours = |version: &String| kernel.packages.iter().any(|package| package.version == *version);
         match known.provenance.package_version {
-            Some(version) if kernel.versions.compare(&version, &kernel.principal().version).is_lt() => {}
-            Some(version) if version != kernel.principal().version => {
-                return Ok(State::Superseded { by: version });
-            }
-            _ => return Ok(State::Present),
+            Some(version) if ours(&version) => return Ok(State::Present),
+            Some(version) if kernel.versions.compare(&version, &package.version).is_lt() => {}
+            Some(version) => return Ok(State::Superseded { by: version }),
+            None => return Ok(State::Present),
         }
     }
-    Ok(match archive.catalog().failure(&lasting_failure(kernel)).await? {
-        Some(failure) => State::FailedBefore { reason: failure.reason },
-        None => State::Missing,
+    let Some(failure) = archive.catalog().failure(&Subject::Key(kernel.key.clone())).await? else {
+        return Ok(State::Missing);
+    };
+    // Another version of the package, or of this program, may do better at once.
+    let same = failure.package.as_ref() == Some(&package.name)
+        && failure.package_version.as_ref() == Some(&package.version)
+        && failure.generator.as_deref() == Some(GENERATOR);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    Ok(match failure.retry_at {
+        _ if !same => State::Missing,
+        Some(until) if until > now => State::Waiting { reason: failure.reason, until },
+        Some(_) => State::Missing,
+        None => State::FailedBefore { class: failure.class, reason: failure.reason },
     })
-}
-
-/// Under what name a failure is recorded that will repeat itself until the package or this program changes.
-pub(super) fn lasting_failure(kernel: &OfferedKernel) -> Subject {
-    let package = kernel.principal();
-    let program = concat!("btfgen ", env!("CARGO_PKG_VERSION"));
-    Subject::Package(format!("{} {} {} ({program})", package.name, package.version, kernel.key.arch()))
 }
 
 /// Which of the offered kernels to look at.

@@ -1,8 +1,7 @@
 //! Listing kernels, page by page.
 
-use sqlx::{QueryBuilder, Sqlite};
-
 use super::super::{Error, Result};
+use super::database::Sql;
 use super::{Catalog, rows};
 use crate::{BuildId, KernelRecord, Key, alias, order};
 
@@ -46,7 +45,7 @@ impl Catalog {
     /// [`Error::Query`] for a cursor that is none.
     pub async fn list(&self, filter: &Filter, cursor: Option<&str>, limit: usize) -> Result<Page> {
         let limit = limit.clamp(1, MAX_PAGE);
-        let mut query = QueryBuilder::<Sqlite>::new(rows::SELECT);
+        let mut query = Sql::new(rows::SELECT);
         query.push("TRUE");
         let distro = filter.distro.as_deref().map(alias::distro);
         let version = filter.version.as_deref().map(|version| match &distro {
@@ -66,10 +65,9 @@ impl Catalog {
             }
         }
         for word in filter.q.as_deref().unwrap_or_default().split_whitespace().take(MAX_WORDS) {
-            // instr() knows no wildcards that would have to be escaped.
-            query.push(
-                " AND instr(lower(k.distro || '/' || k.version || '/' || k.arch || '/' || k.release), ",
-            );
+            // A plain search knows no wildcards that would have to be escaped.
+            query.push(" AND ").push(self.database.position());
+            query.push("(lower(k.distro || '/' || k.version || '/' || k.arch || '/' || k.release), ");
             query.push_bind(word.to_ascii_lowercase()).push(") > 0");
         }
         if let Some(cursor) = cursor {
@@ -79,8 +77,8 @@ impl Catalog {
             query.push(" AND k.key_order > ").push_bind(order(&key.to_string()));
         }
         // One more than asked for tells whether there is a next page.
-        query.push(" ORDER BY k.key_order LIMIT ").push_bind(rows::integer(limit as u64 + 1));
-        let found = query.build().fetch_all(&self.readers).await?;
+        query.push(" ORDER BY k.key_order LIMIT ").push_bind(limit as u64 + 1);
+        let found = self.database.fetch(query).await?;
         let mut kernels = found.iter().map(rows::record).collect::<Result<Vec<_>>>()?;
         let more = kernels.len() > limit;
         kernels.truncate(limit);

@@ -97,7 +97,7 @@ impl Catalog {
     /// The kernels of this release and, where known, this architecture; of a spelling of it if it is not there itself.
     async fn of_release(&self, wanted: &Wanted) -> Result<Vec<KernelRecord>> {
         let of = async |release: &str| -> Result<Vec<KernelRecord>> {
-            let mut found = rows::fetch(&self.readers, rows::OF_RELEASE, &[release]).await?;
+            let mut found = self.fetch(rows::OF_RELEASE, &[release]).await?;
             found.retain(|kernel| wanted.arch.as_deref().is_none_or(|arch| arch == kernel.key.arch()));
             Ok(found)
         };
@@ -117,8 +117,7 @@ impl Catalog {
             if let Some((start, _)) = alias::with_counter(distro, &wanted.release) {
                 // The character after `.` is `/`: everything that starts with `start` lies between.
                 let end = format!("{}/", start.trim_end_matches('.'));
-                let mut longer =
-                    rows::fetch(&self.readers, rows::OF_RELEASES, &[distro, &start, &end]).await?;
+                let mut longer = self.fetch(rows::OF_RELEASES, &[distro, &start, &end]).await?;
                 longer.retain(|kernel| {
                     alias::same_release(distro, kernel.key.release(), &wanted.release)
                         && wanted.arch.as_deref().is_none_or(|arch| arch == kernel.key.arch())
@@ -143,7 +142,7 @@ impl Catalog {
             };
             values.push(&at);
             for side in [Side::Below, Side::Above] {
-                found.extend(rows::fetch(&self.readers, &neighbours(scope, side), &values).await?);
+                found.extend(self.fetch(&neighbours(scope, side), &values).await?);
             }
             if found.len() >= NEAREST {
                 break;

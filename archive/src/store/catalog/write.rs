@@ -1,11 +1,18 @@
 //! Writing kernels: a key's digest never changes silently.
 
-use sqlx::{Connection, SqliteConnection};
-
 use super::super::{Added, Error, Result, now};
-use super::{Catalog, Subject, failures, rows};
+use super::database::{Sql, Transaction};
+use super::{Catalog, failures, rows};
 use crate::snapshot::Snapshot;
 use crate::{Digest, KernelRecord, Key, order};
+
+/// A blob in the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) struct StoredBlob {
+    pub(in crate::store) digest: Digest,
+    pub(in crate::store) raw_size: u64,
+    pub(in crate::store) zst_size: u64,
+}
 
 impl Catalog {
     /// Refuses what contradicts a known kernel of that key; gives the known one, if there is one.
@@ -14,33 +21,43 @@ impl Catalog {
         known.map(|known| agree(known, record)).transpose()
     }
 
-    /// Adds a kernel, unless it is known; what contradicts the known one is refused.
-    pub(in crate::store) async fn insert(&self, record: KernelRecord) -> Result<Added> {
-        let mut writer = self.writer.acquire().await?;
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-        let added = match rows::by_key(&mut *transaction, &record.key).await? {
+    /// Adds a kernel, unless it is known; what contradicts the known one is refused. `beside` are the blobs of its configuration
+    /// and modules.
+    pub(in crate::store) async fn insert(
+        &self,
+        record: KernelRecord,
+        beside: &[StoredBlob],
+    ) -> Result<Added> {
+        let mut transaction = self.database.begin().await?;
+        let added = match rows::by_key(&mut transaction, &record.key).await? {
             Some(known) => {
                 Added::AlreadyThere(learn(&mut transaction, agree(known, &record)?, record).await?)
             }
             None => Added::New(insert(&mut transaction, record).await?),
         };
-        failures::clear(&mut *transaction, &Subject::Key(added.record().key.clone())).await?;
+        remember_blobs(&mut transaction, beside).await?;
+        failures::clear(&mut transaction, &added.record().key).await?;
         transaction.commit().await?;
         Ok(added)
     }
 
     /// Adds a kernel or gives a known one other BTF, and records why.
-    pub(in crate::store) async fn replace(&self, record: KernelRecord, reason: &str) -> Result<Added> {
-        let mut writer = self.writer.acquire().await?;
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-        let added = match rows::by_key(&mut *transaction, &record.key).await? {
+    pub(in crate::store) async fn replace(
+        &self,
+        record: KernelRecord,
+        beside: &[StoredBlob],
+        reason: &str,
+    ) -> Result<Added> {
+        let mut transaction = self.database.begin().await?;
+        let added = match rows::by_key(&mut transaction, &record.key).await? {
             Some(known) if known.digest == record.digest => {
                 Added::AlreadyThere(learn(&mut transaction, agree(known, &record)?, record).await?)
             }
             Some(known) => Added::New(overwrite(&mut transaction, &known, record, reason).await?),
             None => Added::New(insert(&mut transaction, record).await?),
         };
-        failures::clear(&mut *transaction, &Subject::Key(added.record().key.clone())).await?;
+        remember_blobs(&mut transaction, beside).await?;
+        failures::clear(&mut transaction, &added.record().key).await?;
         transaction.commit().await?;
         Ok(added)
     }
@@ -49,10 +66,9 @@ impl Catalog {
     /// records the change.
     pub(in crate::store) async fn import(&self, snapshot: Snapshot) -> Result<()> {
         let reason = format!("snapshot {} has it so", snapshot.number);
-        let mut writer = self.writer.acquire().await?;
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.database.begin().await?;
         for record in snapshot.kernels {
-            match rows::by_key(&mut *transaction, &record.key).await? {
+            match rows::by_key(&mut transaction, &record.key).await? {
                 None => insert(&mut transaction, record).await?,
                 Some(known) => match agree(known.clone(), &record) {
                     Ok(known) => learn(&mut transaction, known, record).await?,
@@ -60,18 +76,13 @@ impl Catalog {
                 },
             };
         }
-        transaction.commit().await?;
-        Ok(())
+        transaction.commit().await
     }
 
     /// Whether this key's BTF was once `digest` and deliberately replaced.
     pub(in crate::store) async fn was_replaced(&self, key: &Key, digest: &Digest) -> Result<bool> {
-        let found = sqlx::query("SELECT 1 FROM replacements WHERE key = ? AND old_digest = ?")
-            .bind(key.to_string())
-            .bind(digest.to_string())
-            .fetch_optional(&self.readers)
-            .await?;
-        Ok(found.is_some())
+        let sql = Sql::new("SELECT id FROM replacements WHERE key = ? AND old_digest = ?");
+        Ok(self.database.fetch_one(sql.bind(key.to_string()).bind(digest.to_string())).await?.is_some())
     }
 }
 
@@ -94,73 +105,81 @@ fn agree(known: KernelRecord, offered: &KernelRecord) -> Result<KernelRecord> {
 
 /// Puts a record in the place of a known one, and records why.
 async fn overwrite(
-    on: &mut SqliteConnection,
+    on: &mut Transaction,
     known: &KernelRecord,
     record: KernelRecord,
     reason: &str,
 ) -> Result<KernelRecord> {
-    sqlx::query("INSERT INTO replacements (key, old_digest, new_digest, reason, at) VALUES (?, ?, ?, ?, ?)")
-        .bind(known.key.to_string())
-        .bind(known.digest.to_string())
-        .bind(record.digest.to_string())
-        .bind(reason)
-        .bind(rows::integer(now()))
-        .execute(&mut *on)
-        .await?;
-    sqlx::query("DELETE FROM kernels WHERE distro = ? AND version = ? AND arch = ? AND release = ?")
-        .bind(known.key.distro())
-        .bind(known.key.version())
-        .bind(known.key.arch())
-        .bind(known.key.release())
-        .execute(&mut *on)
-        .await?;
+    let sql =
+        Sql::new("INSERT INTO replacements (key, old_digest, new_digest, reason, at) VALUES (?, ?, ?, ?, ?)")
+            .bind(known.key.to_string())
+            .bind(known.digest.to_string())
+            .bind(record.digest.to_string())
+            .bind(reason)
+            .bind(now());
+    on.execute(sql).await?;
+    on.execute(of_key(Sql::new("DELETE FROM kernels"), &known.key)).await?;
     insert(on, record).await
 }
 
-/// Keeps what a known kernel lacked: its build-id; and the stored size of a blob that was lost and written again.
-async fn learn(
-    on: &mut SqliteConnection,
-    known: KernelRecord,
-    offered: KernelRecord,
-) -> Result<KernelRecord> {
-    let build_id = known.build_id.or(offered.build_id);
-    if known.build_id != build_id {
-        sqlx::query(
-            "UPDATE kernels SET build_id = ? WHERE distro = ? AND version = ? AND arch = ? AND release = ?",
-        )
-        .bind(build_id.map(|id| id.to_string()))
-        .bind(known.key.distro())
-        .bind(known.key.version())
-        .bind(known.key.arch())
-        .bind(known.key.release())
-        .execute(&mut *on)
-        .await?;
+/// Keeps what a known kernel lacked: its build-id, configuration and modules; and the stored size of a blob that was lost and
+/// written again.
+async fn learn(on: &mut Transaction, known: KernelRecord, offered: KernelRecord) -> Result<KernelRecord> {
+    let learnt = KernelRecord {
+        build_id: known.build_id.or(offered.build_id),
+        config: known.config.or(offered.config),
+        modules: known.modules.or(offered.modules),
+        zst_size: offered.zst_size,
+        ..known.clone()
+    };
+    if (known.build_id, known.config, known.modules) != (learnt.build_id, learnt.config, learnt.modules) {
+        let sql = Sql::new("UPDATE kernels SET build_id = ?, config = ?, modules = ?")
+            .bind(learnt.build_id.map(|id| id.to_string()))
+            .bind(learnt.config.map(|digest| digest.to_string()))
+            .bind(learnt.modules.map(|digest| digest.to_string()));
+        on.execute(of_key(sql, &known.key)).await?;
     }
     if known.zst_size != offered.zst_size {
-        remember_blob(on, &offered).await?;
+        remember_blobs(on, &[btf_of(&offered)]).await?;
     }
-    Ok(KernelRecord { build_id, zst_size: offered.zst_size, ..known })
+    Ok(learnt)
 }
 
-async fn remember_blob(on: &mut SqliteConnection, record: &KernelRecord) -> Result<()> {
-    sqlx::query(
-        "INSERT INTO blobs (digest, raw_size, zst_size) VALUES (?, ?, ?) \
-         ON CONFLICT (digest) DO UPDATE SET zst_size = excluded.zst_size",
-    )
-    .bind(record.digest.to_string())
-    .bind(rows::integer(record.raw_size))
-    .bind(rows::integer(record.zst_size))
-    .execute(on)
-    .await?;
+fn btf_of(record: &KernelRecord) -> StoredBlob {
+    StoredBlob { digest: record.digest, raw_size: record.raw_size, zst_size: record.zst_size }
+}
+
+/// Adds a condition: the kernel of this key.
+fn of_key(mut sql: Sql, key: &Key) -> Sql {
+    let parts = [
+        (" WHERE distro = ", key.distro()),
+        (" AND version = ", key.version()),
+        (" AND arch = ", key.arch()),
+        (" AND release = ", key.release()),
+    ];
+    for (text, value) in parts {
+        sql.push(text).push_bind(value);
+    }
+    sql
+}
+
+async fn remember_blobs(on: &mut Transaction, blobs: &[StoredBlob]) -> Result<()> {
+    for blob in blobs {
+        let sql = Sql::new(
+            "INSERT INTO blobs (digest, raw_size, zst_size) VALUES (?, ?, ?) \
+             ON CONFLICT (digest) DO UPDATE SET zst_size = excluded.zst_size",
+        );
+        on.execute(sql.bind(blob.digest.to_string()).bind(blob.raw_size).bind(blob.zst_size)).await?;
+    }
     Ok(())
 }
 
-async fn insert(on: &mut SqliteConnection, record: KernelRecord) -> Result<KernelRecord> {
-    remember_blob(&mut *on, &record).await?;
-    sqlx::query(
+async fn insert(on: &mut Transaction, record: KernelRecord) -> Result<KernelRecord> {
+    remember_blobs(on, &[btf_of(&record)]).await?;
+    let sql = Sql::new(
         "INSERT INTO kernels (distro, version, arch, release, key_order, release_order, build_id, digest, package, \
-         package_version, url, package_sha256, trust, source, generator, added) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         package_version, url, package_sha256, trust, source, generator, added, config, modules) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(record.key.distro())
     .bind(record.key.version())
@@ -170,15 +189,16 @@ async fn insert(on: &mut SqliteConnection, record: KernelRecord) -> Result<Kerne
     .bind(order(record.key.release()))
     .bind(record.build_id.map(|id| id.to_string()))
     .bind(record.digest.to_string())
-    .bind(&record.provenance.package)
-    .bind(&record.provenance.package_version)
-    .bind(&record.provenance.url)
+    .bind(record.provenance.package.clone())
+    .bind(record.provenance.package_version.clone())
+    .bind(record.provenance.url.clone())
     .bind(record.provenance.sha256.map(|sha256| sha256.to_string()))
     .bind(record.provenance.trust.as_str())
     .bind(record.provenance.source.as_str())
-    .bind(&record.provenance.generator)
-    .bind(rows::integer(record.added))
-    .execute(on)
-    .await?;
+    .bind(record.provenance.generator.as_str())
+    .bind(record.added)
+    .bind(record.config.map(|digest| digest.to_string()))
+    .bind(record.modules.map(|digest| digest.to_string()));
+    on.execute(sql).await?;
     Ok(record)
 }
