@@ -3,7 +3,7 @@
 //! 1. the chain of snapshots, from `latest.json` back to the first: each has the digest that its successor recorded;
 //! 2. the catalog has every kernel of the newest snapshot, with the same BTF;
 //! 3. every blob that the catalog or the newest snapshot names is there, has its digest and its recorded sizes, and is
-//!    BTF that a kernel would take.
+//!    BTF that a kernel would take, the split BTF of modules, or a configuration.
 //!
 //! One piece of damage does not hide another: what was found wrong is collected, and the check goes on.
 
@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use btf::{Btf, ValidateOptions};
+use btf_archive::modules::Modules;
 use btf_archive::store::{Archive, Error, Filter, MAX_PAGE, Result};
 use btf_archive::{Digest, KernelRecord, blob, snapshot};
 use futures::StreamExt as _;
@@ -46,9 +47,18 @@ pub struct Damage {
 
 /// What is recorded about a blob, and by which kernels.
 struct Expected {
-    raw_size: u64,
-    zst_size: u64,
+    content: Content,
+    /// Raw and as stored, where they are recorded.
+    sizes: Option<(u64, u64)>,
     kernels: BTreeSet<String>,
+}
+
+/// What a blob holds.
+#[derive(Clone, Copy)]
+enum Content {
+    Btf,
+    Modules,
+    Config,
 }
 
 /// Checks an archive, up to `parallel` blobs at once; `progress` is told after each blob how many are done, and of how
@@ -68,13 +78,17 @@ pub async fn verify(
 
     let mut blobs: BTreeMap<Digest, Expected> = BTreeMap::new();
     for kernel in catalog.values().chain(&newest) {
-        let KernelRecord { key, raw_size, zst_size, .. } = kernel;
-        let (raw_size, zst_size) = (*raw_size, *zst_size);
-        let first = || Expected { raw_size, zst_size, kernels: BTreeSet::new() };
-        let expected = blobs.entry(kernel.digest).or_insert_with(first);
-        expected.kernels.insert(key.to_string());
-        if (expected.raw_size, expected.zst_size) != (raw_size, zst_size) {
-            report.found(key, "records other sizes of its blob than another kernel with the same one");
+        let KernelRecord { key, digest, raw_size, zst_size, config, modules, .. } = kernel;
+        let sizes = Some((*raw_size, *zst_size));
+        let named = [(Some(digest), Content::Btf, sizes), (modules.as_ref(), Content::Modules, None)];
+        for (digest, content, sizes) in named.into_iter().chain([(config.as_ref(), Content::Config, None)]) {
+            let Some(digest) = digest else { continue };
+            let first = || Expected { content, sizes, kernels: BTreeSet::new() };
+            let expected = blobs.entry(*digest).or_insert_with(first);
+            expected.kernels.insert(key.to_string());
+            if sizes.is_some() && expected.sizes != sizes {
+                report.found(key, "records other sizes of its blob than another kernel with the same one");
+            }
         }
     }
     for kernel in &newest {
@@ -100,13 +114,18 @@ pub async fn verify(
     while let Some((digest, checked, expected)) = checks.next().await {
         report.blobs += 1;
         match checked {
-            Ok(()) => {
-                report.stored_bytes += expected.zst_size;
-                report.raw_bytes += expected.raw_size;
+            Ok((raw, stored)) => {
+                report.stored_bytes += stored;
+                report.raw_bytes += raw;
             }
             Err(reason) => {
                 let kernels: Vec<_> = expected.kernels.into_iter().collect();
-                let reason = format!("{reason} (BTF of {})", kernels.join(", "));
+                let what = match expected.content {
+                    Content::Btf => "BTF",
+                    Content::Modules => "modules",
+                    Content::Config => "configuration",
+                };
+                let reason = format!("{reason} ({what} of {})", kernels.join(", "));
                 report.found(&blob::path(&digest), &reason);
             }
         }
@@ -176,24 +195,32 @@ async fn catalog(archive: &Archive) -> Result<BTreeMap<String, KernelRecord>> {
     }
 }
 
-/// Checks one blob; gives the reason if it is not what it should be.
-async fn check_blob(archive: &Archive, digest: Digest, expected: &Expected) -> Result<(), String> {
+/// Checks one blob; gives its sizes, raw and as stored, or the reason if it is not what it should be.
+async fn check_blob(archive: &Archive, digest: Digest, expected: &Expected) -> Result<(u64, u64), String> {
     let zst = archive.blob_zst(&digest).await.map_err(|error| match error {
         Error::Missing { .. } => "is missing".to_owned(),
         error => error.to_string(),
     })?;
-    if zst.len() as u64 != expected.zst_size {
-        return Err(format!("has {} bytes, recorded are {}", zst.len(), expected.zst_size));
+    let stored = zst.len() as u64;
+    if let Some((_, recorded)) = expected.sizes.filter(|(_, recorded)| *recorded != stored) {
+        return Err(format!("has {stored} bytes, recorded are {recorded}"));
     }
-    let raw_size = expected.raw_size;
+    let (content, sizes) = (expected.content, expected.sizes);
     let check = move || {
         let raw =
             blob::decompress_verified(&zst, blob::MAX_RAW, &digest).map_err(|error| error.to_string())?;
-        if raw.len() as u64 != raw_size {
-            return Err(format!("holds {} bytes, recorded are {raw_size}", raw.len()));
+        let size = raw.len() as u64;
+        if let Some((recorded, _)) = sizes.filter(|(recorded, _)| *recorded != size) {
+            return Err(format!("holds {size} bytes, recorded are {recorded}"));
         }
-        let valid = Btf::parse(&raw).and_then(|btf| btf::validate(&btf, &ValidateOptions::default()));
-        valid.map_err(|error| format!("is not valid BTF: {error}"))
+        match content {
+            Content::Btf => Btf::parse(&raw)
+                .and_then(|btf| btf::validate(&btf, &ValidateOptions::default()))
+                .map_err(|error| format!("is not valid BTF: {error}"))?,
+            Content::Modules => drop(Modules::parse(&raw).map_err(|error| error.to_string())?),
+            Content::Config => {}
+        }
+        Ok((size, stored))
     };
     match tokio::task::spawn_blocking(check).await {
         Ok(checked) => checked,

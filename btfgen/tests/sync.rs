@@ -334,6 +334,23 @@ fn bad_packages() {
     assert_eq!(failures(&[]).1, "");
 }
 
+/// Check that a newer version of a package with the very same kernel is fetched once, and named from then on.
+#[test]
+fn same_kernel_in_a_newer_package() {
+    let (repository, desk) = (Repository::new(), Desk::new());
+    let (server, keyring, archive) = (repository.serve(), repository.keyring(), desk.path("archive"));
+    let (release, kernel) = ("6.1.0-50-686", vmlinux(&[&kernel_source("a")]));
+    for (version, fetched) in [("6.1.176-1", 1), ("6.1.176-2", 2)] {
+        repository.package(&format!("linux-image-{release}-dbg"), version, release, &kernel);
+        repository.publish();
+        for _ in 0..2 {
+            summary(&mut sync(&desk, &server, &keyring, &archive), 0);
+            assert_eq!(packages(&server).len(), fetched);
+            assert_eq!(contents(&archive)[0].provenance.package_version.as_deref(), Some(version));
+        }
+    }
+}
+
 /// Check that what is trusted less than required is refused, without fetching a package where that can be known before.
 #[test]
 fn trust_is_required() {

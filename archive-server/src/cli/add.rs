@@ -20,6 +20,9 @@ pub(crate) struct Args {
     /// The archive's directory.
     #[arg(long, value_name = "DIR", env = "BTF_ARCHIVE_SERVER_ARCHIVE")]
     archive: PathBuf,
+    /// PostgreSQL database with the archive's catalog, postgres://USER@HOST/DATABASE [default: SQLite in the archive]
+    #[arg(long, value_name = "URL", env = "BTF_ARCHIVE_CATALOG", hide_env_values = true)]
+    catalog: Option<String>,
     /// The kernel: os-release's ID and VERSION_ID, architecture, `uname -r`, as in debian/11/i386/5.10.0-30-686-pae.
     #[arg(long, value_name = "D/V/A/R")]
     key: Key,
@@ -34,7 +37,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    let Args { archive: directory, key, build_id: told, json, file } = args;
+    let Args { archive: directory, catalog, key, build_id: told, json, file } = args;
     let Intake { btf, build_id } = match intake::read(&file) {
         Ok(intake) => intake,
         Err(error @ intake::Error::Io(_)) => return Err(error).with_context(|| file.display().to_string()),
@@ -46,7 +49,8 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         let reason = format!("{}: has build-id {found}, not {told}", file.display());
         return Ok(refuse(anyhow::anyhow!(reason)));
     }
-    let archive = Archive::create(&directory).await.context("cannot open the archive")?;
+    let archive =
+        Archive::create_with(&directory, catalog.as_deref()).await.context("cannot open the archive")?;
     let provenance = Provenance {
         package: None,
         package_version: None,

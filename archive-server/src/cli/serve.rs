@@ -20,6 +20,9 @@ pub(crate) struct Args {
     /// The archive: a directory, as `btfgen sync` or `btf-archive-server add` makes it.
     #[arg(long, value_name = "DIR", env = "BTF_ARCHIVE_SERVER_ARCHIVE")]
     archive: PathBuf,
+    /// PostgreSQL database with the archive's catalog, postgres://USER@HOST/DATABASE [default: SQLite in the archive]
+    #[arg(long, value_name = "URL", env = "BTF_ARCHIVE_CATALOG", hide_env_values = true)]
+    catalog: Option<String>,
     /// Where to listen. Port 0 takes any free one.
     #[arg(
         long,
@@ -47,7 +50,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     if let Some(file) = &args.ready_file {
         remove(file)?;
     }
-    let archive = Archive::open(&args.archive).await.with_context(|| {
+    let archive = Archive::open_with(&args.archive, args.catalog.as_deref()).await.with_context(|| {
         format!(
             "cannot open {}; `btfgen sync` or `btf-archive-server add` makes an archive",
             args.archive.display()

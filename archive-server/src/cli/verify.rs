@@ -19,13 +19,16 @@ pub(crate) struct Args {
     /// The archive's directory.
     #[arg(long, value_name = "DIR", env = "BTF_ARCHIVE_SERVER_ARCHIVE")]
     archive: PathBuf,
+    /// PostgreSQL database with the archive's catalog, postgres://USER@HOST/DATABASE [default: SQLite in the archive]
+    #[arg(long, value_name = "URL", env = "BTF_ARCHIVE_CATALOG", hide_env_values = true)]
+    catalog: Option<String>,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    let archive = match Archive::open(&args.archive).await {
+    let archive = match Archive::open_with(&args.archive, args.catalog.as_deref()).await {
         Ok(archive) => Arc::new(archive),
         // The newest snapshot is read to open the archive.
         Err(error @ (Error::Object { .. } | Error::Missing { .. })) => {

@@ -6,11 +6,12 @@ use std::process::{Command, Output};
 use btf::build::Builder;
 use btf::{Endian, Int};
 use btf_archive::blob;
+use btf_archive::store::{Beside, KernelDraft};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::{
-    ALL, BOOKWORM, BULLSEYE, OWN_BTF, digest_of, make_archive, program, run, small_btf, succeed,
+    ALL, BOOKWORM, BULLSEYE, OWN_BTF, btf_of, digest_of, make_archive, program, run, small_btf, succeed,
 };
 
 const KEY: &str = "vendor/1/x86_64/1.2.3-test";
@@ -218,5 +219,38 @@ fn completions_and_usage() {
     assert!(String::from_utf8(completions).unwrap().contains("--ready-file"));
     for arguments in [&["serve"][..], &["add", "--archive", "x"], &["nonsense"], &[]] {
         assert_eq!(run(program().args(arguments)).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+/// Check that `verify` looks at kernels' configurations and modules too: a lost one is damage, and it is told whose.
+#[tokio::test]
+async fn verify_beside() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("archive");
+    let archive = make_archive(&path, &[BULLSEYE]).await;
+    let provenance =
+        archive.catalog().by_key(&BULLSEYE.0.parse().unwrap()).await.unwrap().unwrap().provenance;
+    let draft = KernelDraft { key: BULLSEYE.0.parse().unwrap(), build_id: None, provenance, digest: None };
+    let modules = Some(vec![("ext4".to_owned(), vec![1; 9])]);
+    let beside = Beside { config: Some(b"CONFIG_BPF=y\n".as_slice().into()), modules };
+    let added = archive.add_with(draft, btf_of(BULLSEYE), beside).await.unwrap();
+    let record = added.record().clone();
+    archive.publish().await.unwrap();
+    drop(archive);
+    let (code, report, stderr) = verify(&path);
+    assert_eq!((code, report["blobs"].as_u64()), (Some(0), Some(3)), "{stderr}");
+    for (digest, what) in
+        [(record.config.unwrap(), "configuration of"), (record.modules.unwrap(), "modules of")]
+    {
+        let blob = path.join(blob::path(&digest));
+        let bytes = std::fs::read(&blob).unwrap();
+        std::fs::remove_file(&blob).unwrap();
+        let (code, _, stderr) = verify(&path);
+        assert_eq!(code, Some(4), "{stderr}");
+        assert!(
+            stderr.contains("is missing") && stderr.contains(what) && stderr.contains(BULLSEYE.0),
+            "{stderr}"
+        );
+        std::fs::write(&blob, bytes).unwrap();
     }
 }

@@ -19,7 +19,8 @@ both!(
     add_heals_lost_blob,
     blob_rotten,
     blob_for_other_tools,
-    add_with_config_and_modules
+    add_with_config_and_modules,
+    add_restated
 );
 
 const KEY: &str = "debian/11/i386/5.10.0-35-686-pae";
@@ -214,10 +215,27 @@ async fn add_with_config_and_modules(root: Site) {
     assert!(matches!(archive.add_with(draft(KEY), btf(1), bad).await, Err(Error::Input(_))));
 
     archive.publish().await.unwrap();
-    assert_eq!(archive.snapshot(1).await.unwrap().kernels, [record.clone()]);
+    assert_eq!(archive.snapshot(1).await.unwrap().kernels, std::slice::from_ref(&record));
     // Two kernels of one configuration share it.
     let second = "debian/11/i386/5.10.0-36-686-pae";
     let before = files(root.path()).len();
     archive.add_with(draft(second), btf(2), Beside { modules: None, ..beside }).await.unwrap();
     assert_eq!(files(root.path()).len(), before + 1);
+}
+
+/// Check that a kernel's origin can be told anew, but not that of other BTF, and that a password does not stay.
+async fn add_restated(root: Site) {
+    let archive = archive(&root, &[KEY]).await;
+    let (catalog, key) = (archive.catalog(), KEY.parse().unwrap());
+    let before = catalog.by_key(&key).await.unwrap().unwrap();
+    let mut provenance = before.provenance.clone();
+    provenance.package_version = Some("2.0".to_owned());
+    provenance.url = Some("https://user:secret@mirror.example/linux.deb".to_owned());
+    catalog.restate(&key, &Digest::of(b"other"), &provenance).await.unwrap();
+    assert_eq!(catalog.by_key(&key).await.unwrap().as_ref(), Some(&before));
+    catalog.restate(&key, &before.digest, &provenance).await.unwrap();
+    let after = catalog.by_key(&key).await.unwrap().unwrap();
+    assert_eq!(after.provenance.package_version.as_deref(), Some("2.0"));
+    assert_eq!(after.provenance.url, before.provenance.url);
+    assert!(archive.publish().await.unwrap().new);
 }

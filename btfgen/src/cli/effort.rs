@@ -163,7 +163,7 @@ fn size(text: &str) -> Result<u64, String> {
         _ => return Err(format!("{unit:?} is no unit of bytes: K, M, G or T")),
     };
     let bytes = number * factor as f64;
-    if bytes < 1.0 || bytes > 1e18 {
+    if !(1.0..=1e18).contains(&bytes) {
         return Err("is out of range".to_owned());
     }
     Ok(bytes as u64)

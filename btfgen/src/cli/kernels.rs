@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// Say of each kernel whether this archive has it.
     #[arg(long, value_name = "DIR")]
     archive: Option<PathBuf>,
+    /// PostgreSQL database with the archive's catalog, postgres://USER@HOST/DATABASE [default: SQLite in the archive]
+    #[arg(long, value_name = "URL", env = "BTF_ARCHIVE_CATALOG", hide_env_values = true)]
+    catalog: Option<String>,
     /// List the distributions, their versions and repositories instead; nothing is fetched.
     #[arg(long)]
     list_distros: bool,
@@ -118,7 +121,7 @@ fn list(args: &Args) -> anyhow::Result<ExitCode> {
     let offered = std::mem::take(&mut offer.kernels);
     let planned = runtime.block_on(async {
         let archive = match &args.archive {
-            Some(path) => Some(Archive::open(path).await?),
+            Some(path) => Some(Archive::open_with(path, args.catalog.as_deref()).await?),
             None => None,
         };
         plan(archive.as_ref(), offered).await

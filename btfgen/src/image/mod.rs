@@ -9,7 +9,7 @@
 //! - arm64's and riscv64's raw `Image`, and what was not found so far, is searched for BTF that is whole, valid and a kernel's (`scan`);
 //! - s390x and 32-bit arm have a small loader before a payload that nothing points to: it is searched for by its magic number.
 //!
-//! A layer is unwrapped at most [`DEPTH`] times, into memory, with a limit.
+//! A layer is unwrapped at most `DEPTH` times, into memory, with a limit.
 
 mod notes;
 mod scan;

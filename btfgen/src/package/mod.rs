@@ -26,7 +26,7 @@ mod input;
 mod lz4;
 mod member;
 mod opened;
-pub(crate) mod places;
+mod places;
 mod rpm;
 mod search;
 pub(crate) mod sparse;
@@ -43,10 +43,9 @@ use btf_archive::Digest;
 pub use self::control::Identity;
 pub use self::error::Error;
 pub use self::opened::{End, Signed};
+pub use self::places::{Part, Places};
 pub use self::search::{Found, FoundModule, Search};
 pub use self::store::ChunkStore;
-
-use self::places::Part;
 
 /// Which file of a package is the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -75,6 +74,8 @@ impl Aim {
 pub struct Options {
     /// The kernel wanted, as `uname -r` says it. `None`: the only one.
     pub release: Option<String>,
+    /// Where else its files may be.
+    pub places: Places,
     /// Which file is the kernel.
     pub aim: Aim,
     /// Give up on a bootable kernel whose configuration, which comes before it, says that it has no BTF.
@@ -97,6 +98,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             release: None,
+            places: Places::default(),
             aim: Aim::Either,
             needs_btf: false,
             before_modules: false,

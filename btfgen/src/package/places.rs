@@ -2,7 +2,7 @@
 
 /// What a file of a package is to a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub enum Part {
     /// vmlinux with its debug information.
     Vmlinux,
     /// What a boot loader starts: vmlinuz, `Image`, or a bare vmlinux.
@@ -11,6 +11,32 @@ pub(crate) enum Part {
     Config,
     /// A module, or its debug information.
     Module,
+}
+
+/// Places of one kernel beside those that every distribution may use: from a distribution's definition.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// The kernel's release.
+    pub release: String,
+    /// Files, without a slash at the beginning.
+    pub files: Vec<(String, Part)>,
+    /// Folders with modules below them.
+    pub modules: Vec<String>,
+}
+
+impl Places {
+    /// What a path is: see [`part_of`].
+    pub(crate) fn part_of<'a>(&'a self, path: &'a [u8]) -> Option<(Part, &'a str)> {
+        if let Some((_, part)) = self.files.iter().find(|(file, _)| file.as_bytes() == path) {
+            return Some((*part, &self.release));
+        }
+        let text = std::str::from_utf8(path).ok();
+        let below = |folder: &String| {
+            let rest = text.and_then(|path| path.strip_prefix(folder.as_str()));
+            rest.is_some_and(|rest| rest.starts_with('/') && is_module(rest))
+        };
+        if self.modules.iter().any(below) { Some((Part::Module, &self.release)) } else { part_of(path) }
+    }
 }
 
 /// Names of bootable kernels without their release: beside the modules (Fedora, SUSE).
@@ -119,6 +145,20 @@ mod tests {
         ] {
             assert_eq!(part_of(path.as_bytes()), None, "{path}");
         }
+    }
+
+    /// Check that places of a definition count beside the others, for their release only.
+    #[test]
+    fn places_of_a_definition() {
+        let places = Places {
+            release: "5.4-vendor".into(),
+            files: vec![("opt/kernel/vmlinux".into(), Part::Vmlinux)],
+            modules: vec!["opt/kernel/modules".into()],
+        };
+        assert_eq!(places.part_of(b"opt/kernel/vmlinux"), Some((Part::Vmlinux, "5.4-vendor")));
+        assert_eq!(places.part_of(b"opt/kernel/modules/fs/a.ko"), Some((Part::Module, "5.4-vendor")));
+        assert_eq!(places.part_of(b"opt/kernel/modules.ko"), None);
+        assert_eq!(places.part_of(b"boot/vmlinuz-6.1"), Some((Part::Image, "6.1")));
     }
 
     /// Check that only the option itself counts, not a comment that says it is not set.

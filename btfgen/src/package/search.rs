@@ -4,7 +4,7 @@ use std::io::Read;
 
 use super::member::{Kind, Member};
 use super::opened::{End, Opened};
-use super::places::{Part, is_built_with_btf, part_of};
+use super::places::{Part, Places, is_built_with_btf};
 use super::store::{self, ChunkStore};
 use super::{Aim, Error, Identity, Options};
 
@@ -67,6 +67,11 @@ impl<R: Read> Search<R> {
         self.package.identity()
     }
 
+    /// Looks for what belongs to one kernel, known by now.
+    pub(crate) fn only(&mut self, release: String) {
+        self.options.release = Some(release);
+    }
+
     /// The configuration of the kernel, where it was passed on the way.
     pub fn take_config(&mut self) -> Option<Vec<u8>> {
         self.config.take()
@@ -82,6 +87,7 @@ impl<R: Read> Search<R> {
     /// # Errors
     /// Also where the package does not hold exactly the one kernel meant.
     pub fn kernel(&mut self) -> Result<Found, Error> {
+        let places = self.options.places.clone();
         let alone = self.look_at_list()?;
         let mut chosen: Option<Found> = None;
         let mut releases: Vec<String> = Vec::new();
@@ -99,8 +105,9 @@ impl<R: Read> Search<R> {
                 self.pending = Some(member);
                 break;
             }
-            contents.note(&member);
-            let Some((part, release)) = part_of(&member.path).filter(|_| member.kind != Kind::Other) else {
+            contents.note(&places, &member);
+            let Some((part, release)) = places.part_of(&member.path).filter(|_| member.kind != Kind::Other)
+            else {
                 continue;
             };
             let wanted = self.options.release.as_deref().is_none_or(|wanted| wanted == release);
@@ -167,8 +174,8 @@ impl<R: Read> Search<R> {
         for file in listed.iter().filter(|file| !file.ghost) {
             let path = file.path.strip_prefix(b"/").unwrap_or(&file.path);
             let regular = file.mode & 0o170_000 == 0o100_000;
-            contents.note_path(path, regular);
-            if let Some((part, release)) = part_of(path).filter(|_| regular)
+            contents.note_path(&self.options.places, path, regular);
+            if let Some((part, release)) = self.options.places.part_of(path).filter(|_| regular)
                 && self.options.aim.wants(part)
                 && !releases.iter().any(|known| known == release)
                 && releases.len() < LISTED
@@ -196,8 +203,10 @@ impl<R: Read> Search<R> {
     /// # Errors
     /// Where the package is malformed.
     pub fn config(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        let places = self.options.places.clone();
         while let Some(member) = self.package.next_member()? {
-            if let Some((Part::Config, release)) = part_of(&member.path).filter(|_| member.kind == Kind::File)
+            if let Some((Part::Config, release)) =
+                places.part_of(&member.path).filter(|_| member.kind == Kind::File)
                 && self.options.release.as_deref().is_none_or(|wanted| wanted == release)
             {
                 return self.bytes(&member, CONFIG_LEN).map(Some);
@@ -216,6 +225,7 @@ impl<R: Read> Search<R> {
             return Ok(None);
         }
         self.package.expect_until(u64::MAX);
+        let places = self.options.places.clone();
         loop {
             let member = match self.pending.take() {
                 Some(member) => member,
@@ -227,7 +237,8 @@ impl<R: Read> Search<R> {
                     }
                 },
             };
-            let Some((Part::Module, release)) = part_of(&member.path).filter(|_| member.kind == Kind::File)
+            let Some((Part::Module, release)) =
+                places.part_of(&member.path).filter(|_| member.kind == Kind::File)
             else {
                 continue;
             };
@@ -323,16 +334,16 @@ struct Contents {
 }
 
 impl Contents {
-    fn note(&mut self, member: &Member) {
-        self.note_path(&member.path, member.kind != Kind::Other);
+    fn note(&mut self, places: &Places, member: &Member) {
+        self.note_path(places, &member.path, member.kind != Kind::Other);
     }
 
-    fn note_path(&mut self, path: &[u8], regular: bool) {
+    fn note_path(&mut self, places: &Places, path: &[u8], regular: bool) {
         if !regular || path.starts_with(b"usr/share/doc/") {
             return;
         }
         self.files += 1;
-        match part_of(path) {
+        match places.part_of(path) {
             Some((Part::Image, release)) => self.image = Some(release.to_owned()),
             Some((Part::Vmlinux, release)) => self.vmlinux = Some(release.to_owned()),
             _ => {}

@@ -20,7 +20,7 @@ use super::ar::Ar;
 use super::elf_end;
 use super::member::{Kind, Member};
 use super::opened::to_data;
-use super::places::{Part, part_of};
+use super::places::{Part, Places, part_of};
 use super::tar::Tar;
 use super::unpacked::codec_of_member;
 use super::xz::{HELD_BLOCK, XzReader, decode_block};
@@ -177,8 +177,8 @@ impl<'p> Sparse<'p> {
     ///
     /// # Errors
     /// [`Error::NoParts`] where it can only be found by reading everything.
-    pub(crate) fn vmlinux(&self, release: Option<&str>) -> Result<Located, Error> {
-        let wanted = |path: &[u8]| match part_of(path) {
+    pub(crate) fn vmlinux(&self, release: Option<&str>, places: &Places) -> Result<Located, Error> {
+        let wanted = |path: &[u8]| match places.part_of(path) {
             Some((Part::Vmlinux, found)) if release.is_none_or(|release| release == found) => {
                 Some(found.to_owned())
             }

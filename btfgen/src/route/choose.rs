@@ -80,12 +80,27 @@ fn from_debug(work: &mut Work<'_>, debug: &Package, in_parts: bool) -> Result<Fe
     fetched.ok_or(Error::NoPackage { lacking: "the kernel's debug information" })
 }
 
+/// Whether a debug package's file name says that the kernel has no BTF and that its vmlinux comes first: then one request is enough.
+/// `linux-image-RELEASE-dbg_VERSION_ARCHITECTURE.deb`, of Debian's architectures and releases that were built without BTF.
+fn is_without_btf_and_first(name: &str) -> bool {
+    let release = name.strip_prefix("linux-image-").unwrap_or_default();
+    let mut numbers = release.split(['.', '-', '+']).map_while(|number| number.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let architecture = name.rsplit('_').next().and_then(|ending| ending.split('.').next());
+    match architecture {
+        _ if version.0 >= FIRST_WITH_VMLINUX_LAST => false,
+        Some("i386" | "armhf" | "armel" | "mipsel" | "mips64el") => true,
+        Some("s390x" | "ppc64el" | "riscv64") => version < (6, 12),
+        _ => false,
+    }
+}
+
 /// A package of which nothing but its name is known.
 pub(super) fn unknown(work: &mut Work<'_>, package: &Package) -> Result<Fetched, Error> {
     let name = package.url.path_segments().and_then(|mut path| path.next_back()).unwrap_or_default();
     let named_debug = ["-dbg_", "-dbgsym_", "debuginfo", "-debug-"].iter().any(|part| name.contains(part));
     let fetched = if named_debug {
-        from_debug(work, package, true)
+        from_debug(work, package, !is_without_btf_and_first(name))
     } else {
         match work.streamed(package, Aim::Either)? {
             Some(fetched) => Ok(fetched),
@@ -103,4 +118,22 @@ pub(super) fn unknown(work: &mut Work<'_>, package: &Package) -> Result<Fetched,
         work.modules_of(&mut fetched, package, Way::Modules)?;
     }
     Ok(fetched)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Check which file names promise that one request is enough.
+    #[test]
+    fn names() {
+        let first = is_without_btf_and_first;
+        assert!(first("linux-image-6.1.0-50-686-dbg_6.1.176-1_i386.deb"));
+        assert!(first("linux-image-6.1.0-50-s390x-dbg_6.1.176-1_s390x.deb"));
+        assert!(!first("linux-image-6.12.94+deb13-s390x-dbg_6.12.94-1_s390x.deb"));
+        assert!(!first("linux-image-6.1.0-50-amd64-dbg_6.1.176-1_amd64.deb"));
+        assert!(!first("linux-image-7.2.13+deb14-armmp-dbg_7.2.13-1_armhf.deb"));
+        assert!(!first("kernel-debuginfo-5.14.0-503.el9.x86_64.rpm"));
+        assert!(!first("linux-image-unsigned-6.8.0-31-generic-dbgsym_6.8.0-31.31_amd64.ddeb"));
+    }
 }

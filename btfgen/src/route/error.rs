@@ -13,6 +13,12 @@ pub enum Error {
     /// The network, or the server.
     #[error(transparent)]
     Fetch(Box<fetch::Error>),
+    /// The certificate that the repository wants to see cannot be used.
+    #[error("the client certificate cannot be used: {reason}")]
+    Certificate {
+        /// Why not.
+        reason: String,
+    },
     /// A package cannot be read, or has not what it should have.
     #[error(transparent)]
     Package(#[from] package::Error),

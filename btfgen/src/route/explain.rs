@@ -12,6 +12,8 @@ pub enum Way {
     Image,
     /// The debug package, streamed until vmlinux is complete.
     DebugStreamed,
+    /// A package of which nothing is known, streamed until the kernel in it is complete.
+    Streamed,
     /// The debug package, of which only the blocks that hold what is wanted are fetched.
     DebugInParts,
     /// The kernel's configuration alone.
@@ -28,6 +30,7 @@ impl Way {
         match self {
             Self::Image => "image",
             Self::DebugStreamed => "debug-streamed",
+            Self::Streamed => "streamed",
             Self::DebugInParts => "debug-in-parts",
             Self::Config => "config",
             Self::Modules => "modules",
@@ -41,6 +44,7 @@ impl fmt::Display for Way {
         f.pad(match self {
             Self::Image => "image",
             Self::DebugStreamed => "debug package, streamed",
+            Self::Streamed => "package, streamed",
             Self::DebugInParts => "debug package, in parts",
             Self::Config => "configuration",
             Self::Modules => "modules",

@@ -126,7 +126,11 @@ pub struct Fetched {
 /// # Errors
 /// [`Error`], which says whether trying again later may help. The explanation of a failed attempt is in [`Failed`].
 pub fn fetch(client: &Client, kernel: &OfferedKernel, options: &Options) -> Result<Fetched, Failed> {
-    let mut work = ways::Work::new(client, Some(kernel.release()), options);
+    let client = kernel.client(client).map_err(|reason| Failed {
+        error: Error::Certificate { reason },
+        explanation: Explanation::default(),
+    })?;
+    let mut work = ways::Work::of(&client, kernel, options);
     let result = choose::offered(&mut work, kernel);
     work.finish(result)
 }

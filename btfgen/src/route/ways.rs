@@ -14,7 +14,8 @@ use super::{
 use crate::elf::{Image, ReadAt};
 use crate::fetch::{Client, public_url};
 use crate::package::sparse::{Sparse, SparseFile};
-use crate::package::{self, Error as PackageError, Found, Search};
+use crate::package::{self, Error as PackageError, Found, Part, Places, Search};
+use crate::repo::offer;
 use crate::vmlinux::{self, Extracted, From};
 use crate::{dwarf, image};
 
@@ -34,6 +35,7 @@ pub(super) struct Work<'a> {
     client: &'a Client,
     release: Option<&'a str>,
     pub(super) options: &'a Options,
+    places: Places,
     explanation: Explanation,
     /// Packages whose modules were looked at.
     seen: Vec<Url>,
@@ -44,7 +46,24 @@ type Tried<T> = Result<(Option<T>, String), Error>;
 
 impl<'a> Work<'a> {
     pub(super) fn new(client: &'a Client, release: Option<&'a str>, options: &'a Options) -> Self {
-        Self { client, release, options, explanation: Explanation::default(), seen: Vec::new() }
+        let (places, explanation) = (Places::default(), Explanation::default());
+        Self { client, release, options, places, explanation, seen: Vec::new() }
+    }
+
+    /// The same for a kernel whose definition says where its files are.
+    pub(super) fn of(client: &'a Client, kernel: &'a OfferedKernel, options: &'a Options) -> Self {
+        let release = kernel.release();
+        let of = |templates| offer::Places::of(templates, release);
+        let parts = [
+            (&kernel.places.vmlinux, Part::Vmlinux),
+            (&kernel.places.image, Part::Image),
+            (&kernel.places.config, Part::Config),
+        ];
+        let files =
+            parts.into_iter().flat_map(|(paths, part)| of(paths).map(move |path| (path, part))).collect();
+        let places =
+            Places { release: release.to_owned(), files, modules: of(&kernel.places.modules).collect() };
+        Self { places, ..Self::new(client, Some(release), options) }
     }
 
     pub(super) fn finish(self, result: Result<Fetched, Error>) -> Result<Fetched, Failed> {
@@ -97,6 +116,7 @@ impl<'a> Work<'a> {
         let stream = Stream::open(self.client, package, spent)?;
         let options = package::Options {
             release: self.release.map(str::to_owned),
+            places: self.places.clone(),
             length: stream.len().or(package.size),
             threads: self.options.threads,
             whole: self.options.verify == Verify::Full,
@@ -130,7 +150,8 @@ impl<'a> Work<'a> {
 
     /// The debug package, or what may be one, from its beginning. `None`: modules come first, and they were not to.
     pub(super) fn streamed(&mut self, package: &Package, aim: Aim) -> Result<Option<Fetched>, Error> {
-        self.go(Way::DebugStreamed, package, |work, spent| {
+        let way = if aim == Aim::Either { Way::Streamed } else { Way::DebugStreamed };
+        self.go(way, package, |work, spent| {
             let options = package::Options {
                 aim: if aim == Aim::Either { package::Aim::Either } else { package::Aim::Vmlinux },
                 before_modules: aim == Aim::BeforeModules,
@@ -196,7 +217,7 @@ impl<'a> Work<'a> {
         self.go(Way::DebugInParts, package, |work, spent| {
             let parts = InParts::new(work.client, package, spent);
             let opened = Sparse::open(&parts).and_then(|sparse| {
-                let located = sparse.vmlinux(work.release)?;
+                let located = sparse.vmlinux(work.release, &work.places)?;
                 Ok((sparse, located))
             });
             let (sparse, located) = match opened {
@@ -313,8 +334,8 @@ impl<'a> Work<'a> {
         self.seen.push(package.url.clone());
         let release = fetched.release.clone();
         self.go(way, package, |work, spent| {
-            let options = package::Options { release: Some(release), ..Default::default() };
-            let mut search = work.search(package, spent, options)?;
+            let mut search = work.search(package, spent, package::Options::default())?;
+            search.only(release);
             let before = fetched.modules.btf.len();
             let came = work.convert(&mut search, &fetched.btf, &mut fetched.modules)?;
             check_end(package, &search.end()?)?;

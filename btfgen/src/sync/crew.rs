@@ -183,11 +183,19 @@ impl Crew {
             config: made.config.map(Into::into),
             modules: modules.map(|modules| modules.into_iter().collect()),
         };
+        let provenance = draft.provenance.clone();
         let added = match &self.effort.replace {
             Some(reason) => self.archive.replace_with(draft, made.btf, beside, reason).await,
             None => self.archive.add_with(draft, made.btf, beside).await,
         };
         match added {
+            Ok(Added::AlreadyThere(record))
+                if record.provenance.package_version != provenance.package_version =>
+            {
+                // Else every run would fetch the newer version again, only to find the same in it.
+                self.archive.catalog().restate(&record.key, &record.digest, &provenance).await?;
+                Ok(Ok(KernelRecord { provenance, ..record }))
+            }
             Ok(Added::New(record) | Added::AlreadyThere(record)) => Ok(Ok(record)),
             Err(error @ (Error::Conflict { .. } | Error::BuildIdConflict { .. })) => {
                 Ok(Err(Failure::refused(format!("{error}; --replace REASON does, and records why"))))

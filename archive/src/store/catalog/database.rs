@@ -48,7 +48,7 @@ const PUBLISHERS: i32 = 0x6274_6602;
 #[derive(Debug)]
 pub(super) enum Database {
     Sqlite { readers: SqlitePool, writer: SqlitePool },
-    Postgres { pool: PgPool, options: PgConnectOptions },
+    Postgres { pool: PgPool, options: Box<PgConnectOptions> },
 }
 
 /// A value for a question mark.
@@ -253,7 +253,7 @@ impl Database {
         let pool = PgPoolOptions::new().max_connections(READERS).acquire_timeout(PATIENCE);
         let pool = pool.connect_with(options.clone()).await?;
         migrator(POSTGRES).run(&pool).await?;
-        Ok(Self::Postgres { pool, options })
+        Ok(Self::Postgres { pool, options: Box::new(options) })
     }
 
     pub(super) async fn fetch(&self, sql: Sql) -> Result<Vec<Row>> {

@@ -40,7 +40,7 @@ impl Catalog {
     /// Connects to a catalog by URL: `postgres://USER@HOST/DATABASE`.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for another scheme.
+    /// [`Error::UnsupportedCatalog`] for another scheme.
     pub(super) async fn connect(url: &str) -> Result<Self> {
         if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
             return Err(Error::UnsupportedCatalog { location: Provenance::public_url(url) });

@@ -4,7 +4,7 @@ use super::super::{Added, Error, Result, now};
 use super::database::{Sql, Transaction};
 use super::{Catalog, failures, rows};
 use crate::snapshot::Snapshot;
-use crate::{Digest, KernelRecord, Key, order};
+use crate::{Digest, KernelRecord, Key, Provenance, order};
 
 /// A blob in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,28 @@ impl Catalog {
         failures::clear(&mut transaction, &added.record().key).await?;
         transaction.commit().await?;
         Ok(added)
+    }
+
+    /// Another version of a package has the same kernel: from now on its BTF is said to be from there. Nothing else changes, and
+    /// nothing at all if the kernel has other BTF by now. Credentials in the URL are not kept.
+    pub async fn restate(&self, key: &Key, digest: &Digest, provenance: &Provenance) -> Result<()> {
+        let Provenance { package, package_version, url, sha256, trust, source, generator } = provenance;
+        let sql = Sql::new(
+            "UPDATE kernels SET package = ?, package_version = ?, url = ?, package_sha256 = ?, trust = ?, source = ?, \
+             generator = ?",
+        );
+        let sql = sql
+            .bind(package.clone())
+            .bind(package_version.clone())
+            .bind(url.as_deref().map(Provenance::public_url))
+            .bind(sha256.map(|sha256| sha256.to_string()))
+            .bind(trust.as_str())
+            .bind(source.as_str())
+            .bind(generator.as_str());
+        let mut sql = of_key(sql, key);
+        sql.push(" AND digest = ").push_bind(digest.to_string());
+        self.database.execute(sql).await?;
+        Ok(())
     }
 
     /// Takes over what a published snapshot says. Where it contradicts the catalog, the snapshot holds, and the catalog
