@@ -61,6 +61,14 @@ pub enum Error {
         /// The digest of the bytes.
         found: Digest,
     },
+    /// A bundle that is not one.
+    #[error("bundle, offset {offset}: {reason}")]
+    Bundle {
+        /// Bytes from the start of the bundle.
+        offset: usize,
+        /// What is wrong there.
+        reason: &'static str,
+    },
     /// A blob of modules that is not one.
     #[error("modules, offset {offset}: {reason}")]
     Modules {

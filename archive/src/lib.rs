@@ -3,7 +3,7 @@
 //! A kernel is identified by its GNU build-id and, second best, by its [`Key`]: `distro/version/arch/release`, one
 //! spelling per kernel ([`alias`] knows the others). Its BTF is a *blob*, named by the sha256 of its raw bytes
 //! ([`Digest`]) and kept as zstd ([`blob`]). What is known about a kernel is a [`KernelRecord`]; everything an archive
-//! knew at one moment is a [`snapshot`].
+//! knew at one moment is a [`snapshot`]. A [`bundle`] is one file with the BTF of many kernels.
 //!
 //! That much is plain data over byte slices, without I/O: it is what a loader on a target machine needs. Two cargo
 //! features add the rest:
@@ -17,6 +17,7 @@
 pub mod alias;
 pub mod blob;
 mod build_id;
+pub mod bundle;
 mod digest;
 mod error;
 mod key;

@@ -168,6 +168,21 @@ impl<'a> Btf<'a> {
         })
     }
 
+    /// What the headers of this blob's own types say, in id order: kind (`None` for one that could only be skipped) and name. A third of the time of
+    /// [`Self::types`].
+    pub fn headers(&self) -> impl ExactSizeIterator<Item = (TypeId, Option<Kind>, StrOffset)> + '_ {
+        let types = &self.data[self.type_start..];
+        let own = &self.starts[..self.starts.len() - 1];
+        own.iter().enumerate().map(move |(slot, &start)| {
+            let header = types.get(start as usize..).and_then(|rest| rest.first_chunk::<TYPE_HEADER_LEN>());
+            // A header of eight bytes would have been refused when the blob was read.
+            let header = header.unwrap_or(&[0; TYPE_HEADER_LEN]);
+            let word = |at| self.endian.u32_at(header, at).unwrap_or_default();
+            let kind = Kind::from_number(Info(word(4)).kind_number());
+            (TypeId(self.first_id + slot as u32), kind, StrOffset(word(0)))
+        })
+    }
+
     /// The string at this offset of the string section, without its terminating zero; offset 0 is the empty string.
     pub fn string(&self, offset: StrOffset) -> Result<&'a BStr> {
         let tail = self.string_tail(offset)?;
@@ -365,11 +380,23 @@ fn check_strings(strings: &[u8], offset: u64, split: bool) -> Result<()> {
     Ok(())
 }
 
+/// What each kind's records have behind their headers, by the kind's number.
+const PAYLOADS: [Option<Payload>; 128] = {
+    let mut payloads = [None; 128];
+    let mut at = 0;
+    while at < Kind::ALL.len() {
+        payloads[Kind::ALL[at].number() as usize] = Some(Kind::ALL[at].payload());
+        at += 1;
+    }
+    payloads
+};
+
 /// Where each type starts, and where the last one ends, in bytes from the start of the type section.
 fn index(types: &[u8], offset: usize, endian: Endian, layout: &[u8], first_id: u32) -> Result<Vec<u32>> {
     // A kernel's types take 40 bytes on average; a wrong guess costs one reallocation.
     let mut starts = Vec::with_capacity(types.len() / 40 + 1);
     let mut at = 0;
+    // Each record says where the next one starts, a hundred thousand times: what the kinds say comes from a table.
     while at < types.len() {
         starts.push(at as u32);
         let truncated = |needed: u64| Error::Truncated {
@@ -379,9 +406,8 @@ fn index(types: &[u8], offset: usize, endian: Endian, layout: &[u8], first_id: u
             have: (types.len() - at) as u64,
         };
         let info = Info(endian.u32_at(types, at + 4).ok_or_else(|| truncated(TYPE_HEADER_LEN as u64))?);
-        let payload = match Kind::from_number(info.kind_number()) {
-            Some(Kind::Func) => 0, // its vlen is the linkage
-            Some(kind) => kind.payload().len(info.vlen()),
+        let payload = match PAYLOADS[usize::from(info.kind_number())] {
+            Some(payload) => payload.len(info.vlen()), // a function's vlen is its linkage; nothing comes with it
             None => foreign_payload(layout, info).ok_or_else(|| Error::UnknownKind {
                 id: TypeId(first_id + starts.len() as u32 - 1),
                 offset: (offset + at) as u64,

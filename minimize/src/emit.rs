@@ -26,6 +26,9 @@ pub(crate) fn emit(kernel: &Kernel<'_>, keep: &Keep) -> Result<(Vec<u8>, Vec<Typ
         record.clear();
         record.extend(ty.words());
         strip(ty.kind(), parts, &mut record);
+        if keep.is_hidden(id) {
+            record[0] = 0;
+        }
         let mut failure = None;
         visit_refs(&mut record, |what, word| match what {
             Ref::Type if *word == 0 => {}

@@ -40,6 +40,14 @@ pub enum Error {
         /// The rule it breaks.
         reason: String,
     },
+    /// A module's BTF that cannot be put together with its kernel's.
+    #[error("module {index}: {reason}")]
+    Module {
+        /// Index of the module.
+        index: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The kernel's pointers have a size that its minimised BTF could not express, because no type `long` tells it.
     #[error("pointers of the kernel are {size} bytes, but it has no type `long` that would tell a loader so")]
     PointerSize {

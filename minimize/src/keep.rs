@@ -1,7 +1,7 @@
 //! Which parts of a kernel's types are kept.
 
 use btf::{Kind, Type, TypeId};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
@@ -17,6 +17,8 @@ pub(crate) struct Keep {
     types: HashMap<TypeId, Parts, foldhash::fast::FixedState>,
     pointer_size: bool,
     shorten: bool,
+    /// Types whose names are left out, so that nobody finds them.
+    hidden: HashSet<TypeId, foldhash::fast::FixedState>,
 }
 
 /// What is kept of one type beyond its own record.
@@ -38,7 +40,7 @@ impl Keep {
     /// Nothing. With `shorten`, a kept record refers to a type without the typedefs and qualifiers in between, which no relocation looks at below
     /// its root.
     pub(crate) fn new(shorten: bool) -> Keep {
-        Keep { types: HashMap::default(), pointer_size: false, shorten }
+        Keep { types: HashMap::default(), pointer_size: false, shorten, hidden: HashSet::default() }
     }
 
     /// Which type a kept record refers to in place of `id`.
@@ -73,6 +75,15 @@ impl Keep {
             }
         }
         Ok(())
+    }
+
+    /// Leaves out a type's name.
+    pub(crate) fn hide(&mut self, id: TypeId) {
+        self.hidden.insert(id);
+    }
+
+    pub(crate) fn is_hidden(&self, id: TypeId) -> bool {
+        self.hidden.contains(&id)
     }
 
     /// Keeps the type that tells the size of pointers.
@@ -128,7 +139,10 @@ impl Keep {
     /// How much is kept; grows with everything that is added.
     pub(crate) fn weight(&self) -> usize {
         let parts = |parts: &Parts| parts.elements.len() + parts.not_last.len() + parts.at_least as usize;
-        self.types.len() + self.types.values().map(parts).sum::<usize>() + usize::from(self.pointer_size)
+        self.types.len()
+            + self.hidden.len()
+            + self.types.values().map(parts).sum::<usize>()
+            + usize::from(self.pointer_size)
     }
 
     /// Keeps a type and what its record always refers to.

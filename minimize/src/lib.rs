@@ -6,7 +6,7 @@
 //! result exactly as against the whole.
 //!
 //! - [`Object`] is a BPF object with its [`Relocation`]s, checked and prepared once for any number of kernels.
-//! - [`Kernel`] is a kernel's BTF with an index of its names, built once for any number of objects.
+//! - [`Kernel`] is a kernel's BTF with an index of its names, built once for any number of objects; [`WithModules`] adds that of modules.
 //! - [`resolve`] and [`minimize`] bring them together, and [`check`] tells whether programs work on a kernel. Their work does not depend on the size of the kernel.
 //!
 //! The library does no I/O and keeps no state: slices in, values out; everything may be shared between threads. Input is hostile: no function
@@ -27,6 +27,7 @@ mod flavour;
 mod keep;
 mod kernel;
 mod minimize;
+mod modules;
 mod object;
 mod reason;
 mod relocation;
@@ -41,6 +42,7 @@ pub use error::{Error, Result};
 pub use flavour::essential_name;
 pub use kernel::Kernel;
 pub use minimize::{Minimized, Problem, minimize};
+pub use modules::WithModules;
 pub use object::Object;
 pub use reason::Reason;
 pub use relocation::{Relocation, RelocationKind};

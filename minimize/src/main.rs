@@ -17,6 +17,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Build(cli::build::Args),
+    Bundle(cli::bundle::Args),
     Check(cli::check::Args),
     Relocs(cli::relocs::Args),
     Header(cli::header::Args),
@@ -28,6 +29,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Build(args) => cli::build::run(args),
+        Command::Bundle(args) => cli::bundle::run(args),
         Command::Check(args) => cli::check::run(args),
         Command::Relocs(args) => cli::relocs::run(args),
         Command::Header(args) => cli::header::run(args),

@@ -124,10 +124,12 @@ fn settle(
         let small = Kernel::open(&blob)?;
         let pointer_differs = keep.needs_pointer_size() && small.pointer_size() != kernel.pointer_size();
         let differences = differences(&small, &ids, choices);
-        if differences.is_empty() && !pointer_differs {
+        let strays = strays(&small, &ids, choices);
+        if differences.is_empty() && strays.is_empty() && !pointer_differs {
             return Ok((blob, ids));
         }
         let before = keep.weight();
+        strays.iter().for_each(|&stray| keep.hide(stray));
         if pointer_differs {
             keep.add_long(kernel)?;
         }
@@ -169,10 +171,10 @@ fn differences<'m, 'a>(
     for choice in choices {
         let Choice { object, root, outcomes, kept, .. } = choice;
         let mut steps = u64::MAX; // there is less to compare than there was on the whole BTF
-        let mut found = small.candidates(root.name, root.kind).peekable();
+        let original = |id: TypeId| ids[id.0 as usize - 1];
+        let found: Vec<_> = small.candidates(root.name, root.kind).collect();
         for (at, &candidate) in outcomes.candidates.iter().enumerate() {
-            let original = |id: TypeId| ids[id.0 as usize - 1];
-            let present = found.next_if(|&id| original(id) == candidate);
+            let present = found.binary_search_by_key(&candidate, |&id| original(id)).ok().map(|at| found[at]);
             for (&spec, full) in root.specs.iter().zip(outcomes.row(at)) {
                 if full.is_given_up() {
                     continue;
@@ -193,6 +195,24 @@ fn differences<'m, 'a>(
         }
     }
     differences
+}
+
+/// Types that a loader would take for candidates in the minimised BTF though it would not in the kernel: those of modules, where the kernel has some of the same
+/// name, and they match.
+fn strays(small: &Kernel<'_>, ids: &[TypeId], choices: &[Choice<'_, '_>]) -> Vec<TypeId> {
+    let mut strays = Vec::new();
+    for Choice { object, root, outcomes, .. } in choices {
+        for id in small.candidates(root.name, root.kind) {
+            let original = ids[id.0 as usize - 1];
+            let matches = |&spec: &u32| {
+                evaluate(small, object, spec, id, &mut (), &mut { u64::MAX }) != Outcome::NoMatch
+            };
+            if outcomes.candidates.binary_search(&original).is_err() && root.specs.iter().any(matches) {
+                strays.push(original);
+            }
+        }
+    }
+    strays
 }
 
 /// The outcome with the id that the type had in the kernel, where that is the question.

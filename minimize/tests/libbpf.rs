@@ -9,7 +9,7 @@ use std::path::Path;
 
 use btf::Endian;
 use btf_minimize::{Access, Kernel, Object, Reason, Resolution, minimize, resolve};
-use judge::{KERNEL, Libbpf, SAMPLES, compile, kernel_btf};
+use judge::{KERNEL, Libbpf, SAMPLES, compile, kernel_btf, succeed};
 use object::{Object as _, ObjectSection as _};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -29,6 +29,10 @@ fn samples_relocate_alike() {
     let matching = folder.path().join("matching.o");
     fs::write(&matching, ask_for_matches(fs::read(&objects[2].1).unwrap())).unwrap();
     objects.push(("matching", matching));
+    // Several objects linked into one, as libbpf's static linker does.
+    let linked = folder.path().join("linked.o");
+    succeed("bpftool", &[&"gen", &"object", &linked, &objects[0].1, &objects[1].1]);
+    objects.push(("linked", linked));
     for (sample, path) in objects {
         let file = fs::read(&path).unwrap();
         let small = folder.path().join(format!("{sample}.btf"));

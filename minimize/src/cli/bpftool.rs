@@ -33,5 +33,5 @@ enum Command {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Command::MinCoreBtf { input, output, objects } = args.command;
-    build(&input, &output, &objects, true, false)
+    build(&input, &[], &output, &objects, true, false)
 }

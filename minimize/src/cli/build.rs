@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use btf_minimize::{Minimized, Object, minimize};
+use anyhow::Context as _;
+use btf_minimize::{Error, Kernel, Minimized, Object, WithModules, minimize};
 use serde::Serialize;
 
 use super::files;
@@ -19,6 +20,9 @@ pub(crate) struct Args {
     /// The kernel: raw BTF, or an ELF file with a .BTF section; of either byte order
     #[arg(long, value_name = "FILE")]
     btf: PathBuf,
+    /// A module of that kernel whose types count too: split BTF, or a .ko with it; may be repeated
+    #[arg(long, value_name = "FILE")]
+    module: Vec<PathBuf>,
     /// Where to write the minimised BTF
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -57,21 +61,27 @@ struct ObjectReport<'a> {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { btf, output, strict, json, objects } = args;
-    build(&btf, &output, &objects, strict, json)
+    let Args { btf, module, output, strict, json, objects } = args;
+    build(&btf, &module, &output, &objects, strict, json)
 }
 
 pub(crate) fn build(
     btf: &Path,
+    modules: &[PathBuf],
     output: &Path,
     paths: &[PathBuf],
     strict: bool,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
     let file = files::KernelFile::open(btf)?;
-    let kernel = file.kernel(btf)?;
     let data = files::read_objects(paths)?;
     let objects = files::open_objects(paths, &data)?;
+    let with_modules = if modules.is_empty() { None } else { Some(merge(&file, btf, modules)?) };
+    let kernel = match &with_modules {
+        Some(both) => both.open_for(&objects),
+        None => Kernel::open_for(file.bytes(), &objects),
+    };
+    let kernel = kernel.with_context(|| btf.display().to_string())?;
     let minimized = minimize(&kernel, &objects)?;
     let good = minimized.problems.is_empty();
     let written = good || !strict;
@@ -102,6 +112,17 @@ pub(crate) fn build(
         writeln!(out, "{}: {bytes}, {types}, for {relocations} of {objects}", output.display())?;
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The kernel with its modules.
+fn merge(kernel: &files::KernelFile, path: &Path, modules: &[PathBuf]) -> anyhow::Result<WithModules> {
+    let open = |module: &PathBuf| files::KernelFile::open(module);
+    let files = modules.iter().map(open).collect::<anyhow::Result<Vec<_>>>()?;
+    let bytes: Vec<_> = files.iter().map(files::KernelFile::bytes).collect();
+    WithModules::new(kernel.bytes(), &bytes).map_err(|error| match error {
+        Error::Module { index, reason } => anyhow::anyhow!("{}: {reason}", modules[index].display()),
+        error => anyhow::Error::new(error).context(path.display().to_string()),
+    })
 }
 
 fn report<'a>(paths: &'a [PathBuf], objects: &[Object<'_>], minimized: &Minimized) -> Vec<ObjectReport<'a>> {

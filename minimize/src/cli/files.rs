@@ -59,9 +59,14 @@ pub(crate) fn open_objects<'a>(paths: &[PathBuf], files: &'a [Vec<u8>]) -> anyho
     paths.iter().zip(files).map(open).collect()
 }
 
+/// The folder that a file lies in.
+pub(crate) fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Writes a file under a temporary name beside it, and gives it its name once it is safely on disk.
 pub(crate) fn write(path: &Path, data: &[u8]) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder(path);
     let store = || -> anyhow::Result<()> {
         let mut file = tempfile::Builder::new()
             .prefix(".btf-minimize-")

@@ -65,6 +65,16 @@ pub(crate) struct Kernels {
 }
 
 impl KernelArgs {
+    /// The expression of `--select`, as it was written.
+    pub(crate) fn selection(&self) -> Option<String> {
+        self.select.as_ref().map(ToString::to_string)
+    }
+
+    /// Selects kernels, where the command line did not.
+    pub(crate) fn select(&mut self, selection: Selection) {
+        self.select = Some(selection);
+    }
+
     /// Finds the kernels; none is read yet.
     pub(crate) fn open(&self) -> anyhow::Result<Kernels> {
         let mut kernels = Kernels { reader: None, names: Vec::new(), snapshot: None };
@@ -94,12 +104,22 @@ impl KernelArgs {
 }
 
 impl Kernels {
+    fn one<R>(&self, blob: &Blob, work: impl FnOnce(&[u8]) -> anyhow::Result<R>) -> anyhow::Result<R> {
+        match blob {
+            Blob::Archived(digest) => {
+                let reader = self.reader.as_ref().context("no archive is open")?;
+                work(&reader.blob(digest)?)
+            }
+            Blob::File(path) => work(files::KernelFile::open(path)?.bytes()),
+        }
+    }
+
     /// Works on every blob once, several at a time, whatever number of kernels share it; gives the results in the order of the names, each
     /// with the indices of its kernels.
     pub(crate) fn each<R: Send>(
         &self,
         work: impl Fn(&[usize], &[u8]) -> anyhow::Result<R> + Sync,
-    ) -> anyhow::Result<Vec<(Vec<usize>, R)>> {
+    ) -> Vec<(Vec<usize>, anyhow::Result<R>)> {
         let mut groups: Vec<(Vec<usize>, &Blob)> = Vec::new();
         let mut known = std::collections::BTreeMap::new();
         for (index, kernel) in self.names.iter().enumerate() {
@@ -112,18 +132,8 @@ impl Kernels {
         groups
             .into_par_iter()
             .map(|(indices, blob)| {
-                let name = &self.names[indices[0]].name;
-                let result = match blob {
-                    Blob::Archived(digest) => {
-                        let reader = self.reader.as_ref().context("no archive is open")?;
-                        work(&indices, &reader.blob(digest)?).with_context(|| name.clone())?
-                    }
-                    Blob::File(path) => {
-                        let file = files::KernelFile::open(path)?;
-                        work(&indices, file.bytes()).with_context(|| name.clone())?
-                    }
-                };
-                Ok((indices, result))
+                let result = self.one(blob, |bytes| work(&indices, bytes));
+                (indices, result)
             })
             .collect()
     }

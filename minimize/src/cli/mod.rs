@@ -2,6 +2,7 @@
 
 pub(crate) mod bpftool;
 pub(crate) mod build;
+pub(crate) mod bundle;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod diff;

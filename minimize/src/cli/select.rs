@@ -85,6 +85,13 @@ impl FromStr for Selection {
     }
 }
 
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let clauses: Vec<_> = self.clauses.iter().map(|clause| clause.text.as_str()).collect();
+        f.write_str(&clauses.join(", "))
+    }
+}
+
 impl Selection {
     /// Whether it means this kernel.
     pub(crate) fn means(&self, key: &Key) -> bool {

@@ -93,7 +93,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
 
-    let groups = kernels.each(|indices, bytes| {
+    let results = kernels.each(|indices, bytes| {
         let kernel = Kernel::open(bytes)?;
         // Kernels that share BTF may differ in whether it is their own.
         let origins: BTreeSet<Option<bool>> =
@@ -103,7 +103,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             (own_btf, checkers.iter().map(|checker| checker.check(&kernel, &facts)).collect::<Vec<_>>())
         };
         Ok(origins.into_iter().map(check).collect::<Vec<_>>())
-    })?;
+    });
+    let named = |(indices, result): (Vec<usize>, anyhow::Result<_>)| {
+        let result = result.with_context(|| kernels.names[indices[0]].name.clone())?;
+        anyhow::Ok((indices, result))
+    };
+    let groups = results.into_iter().map(named).collect::<anyhow::Result<Vec<_>>>()?;
     let mut reports = BTreeMap::new();
     for (indices, by_origin) in &groups {
         for &index in indices {

@@ -1,0 +1,85 @@
+//! A kernel with modules: their split BTF put behind the kernel's own types, in one blob.
+//!
+//! Loaders look a type up in the kernel's BTF first, and in that of its modules only if the kernel has none of that name and kind
+//! (`bpf_core_find_cands` of libbpf). They do so only on kernels that show the BTF of modules; where minimised BTF comes out of a file, the modules' types
+//! must be in it.
+
+use btf::{Btf, Builder, TypeId, visit_type_refs};
+use object::{Object as _, ObjectSection as _};
+
+use crate::error::{Error, Result};
+use crate::kernel::{Kernel, raw};
+use crate::object::Object;
+
+/// A kernel's BTF and that of some of its modules.
+#[derive(Clone, Debug)]
+pub struct WithModules {
+    blob: Vec<u8>,
+    /// The first id that is a module's.
+    first: TypeId,
+}
+
+impl WithModules {
+    /// Puts modules together with their kernel. Each file is raw BTF or ELF (a vmlinux, a `.ko`); a module's is split BTF on this kernel's, or stands alone.
+    ///
+    /// # Errors
+    /// What [`Kernel::open`] answers, for the kernel; [`Error::Module`] for a module, among others for one whose BTF is made for another kernel, as far as that shows.
+    pub fn new(kernel: &[u8], modules: &[&[u8]]) -> Result<WithModules> {
+        let kernel = Btf::parse(raw(kernel)?)?;
+        let mut builder = Builder::new();
+        for ty in kernel.types() {
+            builder.add_copy(&kernel, &ty?, |id| id)?;
+        }
+        for (index, module) in modules.iter().enumerate() {
+            append(&mut builder, &kernel, module)
+                .map_err(|error| Error::Module { index, reason: error.to_string() })?;
+        }
+        Ok(WithModules { blob: builder.finish(kernel.endian())?, first: TypeId(kernel.type_count()) })
+    }
+
+    /// Opens them for any number of objects.
+    ///
+    /// # Errors
+    /// Those of [`Kernel::open`].
+    pub fn open(&self) -> Result<Kernel<'_>> {
+        Ok(Kernel::open(&self.blob)?.with_modules_from(self.first))
+    }
+
+    /// Opens them for these objects, as [`Kernel::open_for`].
+    ///
+    /// # Errors
+    /// Those of [`Kernel::open`].
+    pub fn open_for(&self, objects: &[Object<'_>]) -> Result<Kernel<'_>> {
+        Ok(Kernel::open_for(&self.blob, objects)?.with_modules_from(self.first))
+    }
+}
+
+/// Adds a module's own types.
+fn append(all: &mut Builder, kernel: &Btf<'_>, module: &[u8]) -> Result<()> {
+    if module.starts_with(b"\x7fELF")
+        && object::File::parse(module)
+            .is_ok_and(|file| file.section_by_name(".BTF.base").is_some_and(|base| base.size() > 0))
+    {
+        let reason =
+            "its BTF has a base of its own (.BTF.base), which only a running kernel puts on its types";
+        return Err(Error::Elf { reason: reason.into() });
+    }
+    let data = raw(module)?;
+    // The strings of split BTF go on after those of its base, and do not start with an empty one.
+    let module = Btf::parse(data).or_else(|_| Btf::parse_split(data, kernel))?;
+    let (first, moved) = (module.first_id().0, all.next_id().0);
+    let renumber = |id: TypeId| if id < TypeId(first) { id } else { TypeId(id.0 - first + moved) };
+    let count = module.type_count();
+    for ty in module.types() {
+        let ty = ty?;
+        let mut unknown = None;
+        visit_type_refs(&ty.words().collect::<Vec<_>>(), |id| {
+            unknown = if id < count { unknown } else { Some(id) }
+        });
+        if let Some(id) = unknown {
+            return Err(btf::Error::NoSuchType { id: TypeId(id), count }.into());
+        }
+        all.add_copy(&module, &ty, renumber)?;
+    }
+    Ok(())
+}
