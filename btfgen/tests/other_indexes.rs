@@ -268,3 +268,66 @@ fn vendors_debian_repository() {
     let (code, _, stderr) = list();
     assert_eq!((code, stderr.contains("the signed Release file says")), (4, true), "{stderr}");
 }
+
+/// Check that an index which cannot be read, or is not what was signed, hides neither other architectures nor other repositories, and that the exit
+/// code says that something is missing.
+#[test]
+fn one_bad_index_hides_no_other() {
+    let (mut repository, desk) = (Repository::new(), Desk::new());
+    repository.kernel("6.1.0-1-686", "1", "a");
+    repository.field("Architectures", "amd64 i386");
+    repository.publish();
+    let (i386, amd64) = (repository.index(), repository.dist().join("main/binary-amd64/Packages.xz"));
+    fs::create_dir(amd64.parent().unwrap()).unwrap();
+    fs::copy(&i386, &amd64).unwrap();
+    repository.release();
+    repository.sign();
+    fs::write(&amd64, "changed").unwrap();
+    let (server, keyring) = (repository.serve(), repository.keyring());
+    let list = || outcome(desk.on("kernels", &server, &keyring).args(["--json", "--arch", "amd64"]));
+    let (code, stdout, stderr) = list();
+    assert_eq!(code, 4, "{stderr}");
+    assert_eq!(listed(&stdout), ["6.1.0-1-686 signed-index debug=linux-image-6.1.0-1-686-dbg"]);
+    let failed = &serde_json::from_str::<serde_json::Value>(&stdout).unwrap()["failed"];
+    assert_eq!((&failed[0]["suite"], &failed[0]["kind"]), (&"bookworm x86_64".into(), &"refused".into()));
+    assert!(
+        stderr.contains("debian bookworm x86_64: ") && stderr.contains("the signed Release file says"),
+        "{stderr}"
+    );
+    fs::remove_file(&amd64).unwrap();
+    let (code, stdout, stderr) = list();
+    assert_eq!((code, listed(&stdout).len()), (3, 1), "{stderr}");
+}
+
+/// Check that distributions, versions and architectures that do not exist are told so, with the nearest that does.
+#[test]
+fn what_does_not_exist() {
+    let desk = Desk::new();
+    let run = |arguments: &[&str]| outcome(desk.btfgen("kernels").args(arguments));
+    let (code, _, stderr) = run(&["--distro", "fedroa"]);
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("there is no distribution fedroa; did you mean fedora?"), "{stderr}");
+    let (code, _, stderr) = run(&["--distro", "fedora", "--suite", "7"]);
+    assert_eq!(
+        (code, stderr.contains("there is no version or repository 7 of fedora")),
+        (3, true),
+        "{stderr}"
+    );
+    let (code, _, stderr) = run(&["--distro", "photon", "--arch", "s390x"]);
+    assert_eq!(
+        (code, stderr.contains("VMware Photon OS has no s390x; it has arm64, x86_64")),
+        (3, true),
+        "{stderr}"
+    );
+    let (code, stdout, stderr) = run(&["--list-distros"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(
+        stdout.contains("opensuse-leap        openSUSE Leap (arm64, ppc64le, s390x, x86_64)"),
+        "{stdout}"
+    );
+    fs::create_dir(desk.path("d")).unwrap();
+    fs::write(desk.path("d").join("x.toml"), "id = \"x\"\nrelases = 1\n").unwrap();
+    let (code, stdout, stderr) = outcome(desk.btfgen("kernels").arg("--distros").arg(desk.path("d")));
+    assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
+    assert!(stderr.contains("d/x.toml:2: unknown key `relases`; did you mean `releases`?"), "{stderr}");
+}

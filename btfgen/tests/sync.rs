@@ -351,6 +351,27 @@ fn same_kernel_in_a_newer_package() {
     }
 }
 
+/// Check that a kernel without BTF whose debug package is not on offer is told and recorded, not fetched, and is no failure.
+#[test]
+fn unobtainable_kernels() {
+    let (repository, desk) = (repository(), Desk::new());
+    repository.package("linux-image-6.1.0-51-686", "6.1.180-1", "6.1.0-51-686", b"no kernel");
+    repository.publish();
+    let (server, keyring, archive) = (repository.serve(), repository.keyring(), desk.path("archive"));
+    for added in [3, 0] {
+        let told = summary(&mut sync(&desk, &server, &keyring, &archive), 0);
+        assert_eq!(told["added"].as_array().unwrap().len(), added);
+        assert_eq!(told["unobtainable"][0]["key"], "debian/12/i386/6.1.0-51-686", "{told}");
+    }
+    assert!(packages(&server).iter().all(|path| path.contains("-dbg_")), "{:?}", packages(&server));
+    let failure = Runtime::new().unwrap().block_on(async {
+        let archive = Archive::open(&archive).await.unwrap();
+        let subject = Subject::Key("debian/12/i386/6.1.0-51-686".parse().unwrap());
+        archive.catalog().failure(&subject).await.unwrap().unwrap()
+    });
+    assert!(failure.reason.contains("has no debug package"), "{}", failure.reason);
+}
+
 /// Check that what is trusted less than required is refused, without fetching a package where that can be known before.
 #[test]
 fn trust_is_required() {

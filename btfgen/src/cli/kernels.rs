@@ -150,6 +150,7 @@ impl Row {
             State::Superseded { by } => ("superseded", Some(by)),
             State::FailedBefore { reason, .. } => ("failed", Some(reason)),
             State::Waiting { reason, .. } => ("waiting", Some(reason)),
+            State::Unobtainable { reason } => ("unobtainable", Some(reason)),
         };
         let kernel = planned.kernel;
         let package = kernel.principal();

@@ -90,6 +90,17 @@ pub(crate) struct FailedRepository {
     pub(crate) kind: &'static str,
 }
 
+impl FailedRepository {
+    fn new(distro: &Distro, suite: String, error: &anyhow::Error) -> Self {
+        let kind = match exit_code(error) {
+            code if code == ExitCode::from(4) => "refused",
+            code if code == ExitCode::from(3) => "missing",
+            _ => "failed",
+        };
+        Self { distro: distro.id.clone(), suite, reason: super::message(error), kind }
+    }
+}
+
 /// A repository to be read.
 struct Chosen<'d> {
     distro: &'d Distro,
@@ -134,20 +145,15 @@ impl RepositoryArgs {
             let opened = match outcome {
                 Ok(opened) => opened,
                 Err(error) => {
-                    offer.failed.push(FailedRepository {
-                        distro: distro.id.clone(),
-                        suite: repository.name.clone(),
-                        reason: super::message(&error),
-                        kind: match exit_code(&error) {
-                            code if code == ExitCode::from(4) => "refused",
-                            code if code == ExitCode::from(3) => "missing",
-                            _ => "failed",
-                        },
-                    });
+                    offer.failed.push(FailedRepository::new(distro, repository.name.clone(), &error));
                     first_error.get_or_insert(error);
                     continue;
                 }
             };
+            for (arch, error) in opened.failed {
+                let suite = format!("{} {arch}", repository.name);
+                offer.failed.push(FailedRepository::new(distro, suite, &error.into()));
+            }
             opened.warnings.iter().for_each(|warning| eprintln!("btfgen: warning: {warning}"));
             missing.extend(opened.missing);
             if opened.url.is_empty() {
@@ -165,17 +171,16 @@ impl RepositoryArgs {
                 trust: opened.trust,
             });
         }
-        if let Some(error) = first_error {
-            if offer.suites.is_empty() && offer.failed.len() == 1 {
-                return Err(error);
-            }
-            for FailedRepository { distro, suite, reason, .. } in &offer.failed {
-                eprintln!("btfgen: {distro} {suite}: {reason}");
-            }
-            if offer.suites.is_empty() {
-                let count = offer.failed.len();
-                return Err(error.context(format!("none of {count} repositories can be read; the first")));
-            }
+        if let Some(error) = first_error.take_if(|_| offer.suites.is_empty() && offer.failed.len() == 1) {
+            return Err(error);
+        }
+        for FailedRepository { distro, suite, reason, .. } in &offer.failed {
+            eprintln!("btfgen: {distro} {suite}: {reason}");
+        }
+        if let Some(error) = first_error.filter(|_| offer.suites.is_empty()) {
+            return Err(
+                error.context(format!("none of {} repositories can be read; the first", offer.failed.len()))
+            );
         }
         let has = |arch: &str| parts.iter().any(|(_, parts)| parts.iter().any(|parts| parts.arch() == arch));
         let all = self.arch.iter().any(|arch| arch == "all");

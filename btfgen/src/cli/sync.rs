@@ -70,6 +70,8 @@ struct Summary {
     /// Older packages of a release that is offered or present in a newer one.
     superseded: usize,
     failed: Vec<FailedKernel>,
+    /// Kernels of which the repositories do not have what BTF could be made of. That is no failure of this run.
+    unobtainable: Vec<FailedKernel>,
     /// Bytes received from the repositories.
     fetched: u64,
     /// Requests made.
@@ -126,6 +128,7 @@ fn fill(args: &Args) -> anyhow::Result<ExitCode> {
         enqueued: 0,
         superseded: 0,
         failed: Vec::new(),
+        unobtainable: Vec::new(),
         fetched: 0,
         requests: 0,
         seconds: 0.0,
@@ -144,6 +147,10 @@ fn fill(args: &Args) -> anyhow::Result<ExitCode> {
             }
             State::Waiting { reason, .. } => {
                 summary.failed.push(FailedKernel::new(&kernel, "waiting", reason));
+            }
+            State::Unobtainable { reason } => {
+                runtime.block_on(sync::note_unobtainable(&archive, &kernel, &reason))?;
+                summary.unobtainable.push(FailedKernel::new(&kernel, "unobtainable", reason));
             }
             State::Present => summary.present += 1,
             State::Superseded { .. } => summary.superseded += 1,
@@ -192,7 +199,7 @@ fn fill(args: &Args) -> anyhow::Result<ExitCode> {
         print(&(serde_json::to_string_pretty(&summary)? + "\n"))?;
     } else {
         print(&summary.line())?;
-        summary.failed.iter().for_each(FailedKernel::tell);
+        summary.failed.iter().chain(&summary.unobtainable).for_each(FailedKernel::tell);
     }
     Ok(if summary.exit_code() == ExitCode::SUCCESS { incomplete } else { summary.exit_code() })
 }
@@ -226,6 +233,7 @@ impl FailedKernel {
         let Self { key, package, package_version, kind, reason } = self;
         let next = match *kind {
             "passing" => "tried again after a while; `btfgen failures` says when",
+            "unobtainable" => "another repository may have it",
             "waiting" => "failed before, and is tried again later; --retry-failed does now",
             "before" => "failed before and was not tried again; --retry-failed does",
             _ => "not to be tried again before the package or btfgen changes; --retry-failed does",
@@ -248,6 +256,7 @@ impl Summary {
             (self.enqueued, "enqueued"),
             (self.superseded, "superseded"),
             (self.failed.len(), "failed"),
+            (self.unobtainable.len(), "unobtainable"),
         ];
         for (count, what) in others {
             if count > 0 {

@@ -16,10 +16,6 @@ use pgp::types::{KeyDetails, Tag, VerifyingKey};
 
 use super::cleartext;
 
-/// Where Debian's package `debian-archive-keyring` puts its keyring: the newer name first.
-const DEBIAN_KEYRINGS: [&str; 2] =
-    ["/usr/share/keyrings/debian-archive-keyring.pgp", "/usr/share/keyrings/debian-archive-keyring.gpg"];
-
 /// Signatures of one file that are looked at. Debian's have three.
 const SIGNATURES: usize = 32;
 
@@ -49,9 +45,6 @@ pub enum Error {
         /// Fingerprints in hexadecimal.
         fingerprints: Vec<String>,
     },
-    /// None of Debian's keyrings is installed.
-    #[error("Debian's keyring is not installed ({}); install the package debian-archive-keyring or name one with --keyring FILE", DEBIAN_KEYRINGS.join(", "))]
-    NotInstalled,
     /// What should be signed is not, or not in OpenPGP's format.
     #[error("no OpenPGP signature: {reason}")]
     Unsigned {
@@ -93,12 +86,6 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// The system's keyring of the Debian archive.
-    pub fn debian() -> Result<Self, Error> {
-        let installed = DEBIAN_KEYRINGS.iter().map(Path::new).find(|path| path.is_file());
-        Self::open(installed.ok_or(Error::NotInstalled)?)
-    }
-
     /// Reads a keyring file, binary or armored. Packets that are no usable certificate are passed over.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;

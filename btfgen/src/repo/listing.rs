@@ -9,7 +9,7 @@ use super::error::Error;
 use super::found::{Finder, Found};
 use super::indexed::{IndexedPackage, PackageName};
 use super::location::relative;
-use crate::fetch::{self, public_url};
+use crate::fetch::{self, Scope, public_url};
 
 /// The largest page accepted, in bytes; the largest known, Oracle's, is below 5 MB.
 const PAGE_LIMIT: u64 = 32 << 20;
@@ -126,6 +126,8 @@ pub(super) async fn mirrors(
         .filter_map(|line| Url::parse(&line).ok())
         // What was asked for in private is not fetched in public, and nobody sends us to files of this machine.
         .filter(|mirror| mirror.scheme() == "https" || mirror.scheme() == "http" && url.scheme() == "http")
+        // Nor into a private network, unless the list is there itself.
+        .filter(|mirror| !is_private(mirror) || is_private(url))
         .map(super::location::directory)
         .take(MIRRORS)
         .collect();
@@ -134,6 +136,16 @@ pub(super) async fn mirrors(
         return Err(Error::Malformed { url: public_url(url), reason });
     }
     Ok(mirrors)
+}
+
+/// Whether an address, as it is written, is none of the public Internet.
+fn is_private(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => Scope::of(address.into()) != Scope::Public,
+        Some(url::Host::Ipv6(address)) => Scope::of(address.into()) != Scope::Public,
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => true,
+    }
 }
 
 #[cfg(test)]
@@ -157,5 +169,21 @@ mod tests {
     fn percent() {
         assert_eq!(percent_decoded("a%2Bb%252B%2.rpm%"), "a+b%2B%2.rpm%");
         assert_eq!(percent_decoded("%ff"), "");
+    }
+
+    /// Check which addresses a public list of mirrors may not name.
+    #[test]
+    fn private_addresses() {
+        for (url, private) in [
+            ("http://127.0.0.1/", true),
+            ("http://[::1]/", true),
+            ("http://169.254.169.254/", true),
+            ("http://10.0.0.1/", true),
+            ("http://localhost:8080/", true),
+            ("http://93.184.215.14/", false),
+            ("http://mirror.example/", false),
+        ] {
+            assert_eq!(is_private(&url.parse().unwrap()), private, "{url}");
+        }
     }
 }

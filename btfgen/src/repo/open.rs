@@ -45,6 +45,8 @@ pub struct Opened {
     pub warnings: Vec<String>,
     /// Architectures that it does not have, as in keys, and what is to be said of that.
     pub missing: Vec<(String, Error)>,
+    /// Architectures, as in keys, for which it cannot be read, while it can for others.
+    pub failed: Vec<(String, Error)>,
     /// What is in it, for each architecture.
     pub parts: Vec<Parts>,
 }
@@ -53,7 +55,7 @@ impl Reader<'_> {
     /// Reads a repository for some architectures, given as in keys. Those that it does not have are passed over.
     ///
     /// # Errors
-    /// The repository can be read at none of its addresses, or not as it should be.
+    /// The repository can be read at none of its addresses, or not as it should be, for none of the architectures.
     pub async fn read(
         &self,
         distro: &Distro,
@@ -75,6 +77,7 @@ impl Reader<'_> {
             trust: Trust::None,
             warnings: Vec::new(),
             missing: Vec::new(),
+            failed: Vec::new(),
             parts: Vec::new(),
         };
         if arches.is_empty() {
@@ -86,9 +89,14 @@ impl Reader<'_> {
             Kind::Directory => of.directory(&arches, &mut opened)?,
             _ => {
                 for arch in arches {
-                    of.remote(arch, &mut opened).await?;
+                    if let Err(error) = of.remote(arch, &mut opened).await {
+                        opened.failed.push((arch.to_owned(), error));
+                    }
                 }
             }
+        }
+        if opened.parts.is_empty() && !opened.failed.is_empty() {
+            return Err(opened.failed.swap_remove(0).1);
         }
         Ok(opened)
     }
@@ -125,25 +133,36 @@ impl<'r> Of<'r> {
         opened.signed_by = suite.signer().map(str::to_owned);
         opened.trust = suite.trust();
         for arch in arches {
-            let index_arch = distro.index_arch(arch).unwrap_or(arch);
-            let mut finder = Finder::new(distro, repository, arch);
-            let mut indices = 0;
-            for component in &repository.components {
-                if let Some(index) = suite.index(reader.client, component, index_arch, &reader.cache).await? {
-                    index.read(&mut finder)?;
-                    indices += 1;
+            match self.suite_of(&suite, arch).await {
+                // A suite whose version moves (stable) says itself which it is.
+                Ok(Some(finder)) => {
+                    let own = &self.release.version;
+                    let version = if own.is_empty() { suite.key_version() } else { own };
+                    opened.parts.push(self.parts(finder, version, &opened.url));
                 }
+                Ok(None) => {
+                    let index_arch = distro.index_arch(arch).unwrap_or(arch);
+                    opened.missing.push(((*arch).to_owned(), suite.no_architecture(index_arch)));
+                }
+                Err(error) => opened.failed.push(((*arch).to_owned(), error)),
             }
-            if indices == 0 {
-                opened.missing.push(((*arch).to_owned(), suite.no_architecture(index_arch)));
-                continue;
-            }
-            // A suite whose version moves (stable) says itself which it is.
-            let version =
-                if self.release.version.is_empty() { suite.key_version() } else { &self.release.version };
-            opened.parts.push(self.parts(finder, version, &opened.url));
         }
         Ok(())
+    }
+
+    /// What a suite has for one architecture; `None` where it has no index for it.
+    async fn suite_of(&self, suite: &Suite, arch: &'r str) -> Result<Option<Finder<'r>>, Error> {
+        let Self { reader, distro, repository, .. } = self;
+        let index_arch = distro.index_arch(arch).unwrap_or(arch);
+        let mut finder = Finder::new(distro, repository, arch);
+        let mut indices = 0;
+        for component in &repository.components {
+            if let Some(index) = suite.index(reader.client, component, index_arch, &reader.cache).await? {
+                index.read(&mut finder)?;
+                indices += 1;
+            }
+        }
+        Ok((indices > 0).then_some(finder))
     }
 
     fn directory(&self, arches: &[&'r str], opened: &mut Opened) -> Result<(), Error> {

@@ -123,7 +123,7 @@ impl Suite {
         self.expired.as_deref()
     }
 
-    /// The version that os-release has on hosts of this suite, in any spelling that [`Key::new`] knows.
+    /// The version that os-release has on hosts of this suite, in any spelling that [`btf_archive::Key::new`] knows.
     pub(super) fn key_version(&self) -> &str {
         match self.release.codename.as_str() {
             // Experimental is an addition to sid, without releases of its own.

@@ -84,6 +84,7 @@ impl Crew {
                 }
             }
             State::FailedBefore { class, reason } => Err(Failure { class, reason, retry_after: None }),
+            State::Unobtainable { reason } => Err(Failure::lasting(reason)),
             State::Waiting { reason, .. } => {
                 Err(Failure { class: FailureClass::Passing, reason, retry_after: None })
             }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use btf_archive::store::{Archive, Error, Published};
+use btf_archive::store::{Archive, Error, FailureClass, FailureReport, Published, Subject};
 use btf_archive::{KernelRecord, Trust};
 use tokio::task::JoinSet;
 
@@ -229,4 +229,20 @@ pub async fn work(
 /// Bytes read, for a [`Done`].
 fn count(read: &AtomicU64) -> u64 {
     read.load(Ordering::Relaxed)
+}
+
+/// Records that a kernel's BTF cannot be had from what is on offer, for those who ask the archive for it.
+///
+/// # Errors
+/// The archive's own.
+pub async fn note_unobtainable(archive: &Archive, kernel: &OfferedKernel, reason: &str) -> Result<(), Error> {
+    let package = kernel.principal();
+    let subject = Subject::Key(kernel.key.clone());
+    let report = FailureReport {
+        package: Some(package.name.clone()),
+        package_version: Some(package.version.clone()),
+        generator: Some(GENERATOR.to_owned()),
+        ..FailureReport::new(subject, FailureClass::Lasting, reason)
+    };
+    archive.catalog().record_failure(&report).await
 }

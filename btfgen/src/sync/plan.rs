@@ -8,7 +8,7 @@ use btf_archive::Key;
 use btf_archive::store::{Archive, Error, FailureClass, Subject};
 
 use super::GENERATOR;
-use crate::repo::offer::OfferedKernel;
+use crate::repo::offer::{Expected, OfferedKernel, Role};
 
 /// What a kernel's package means to an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,11 @@ pub enum State {
         reason: String,
         /// When to try again, in seconds since 1970 (UTC).
         until: u64,
+    },
+    /// The repository does not have what its BTF could be taken from.
+    Unobtainable {
+        /// What there is, and what there is not.
+        reason: String,
     },
 }
 
@@ -86,7 +91,8 @@ fn newest_versions(offered: &[OfferedKernel]) -> HashMap<Key, String> {
 
 /// What there is to do about a kernel that nothing offered supersedes.
 pub(super) async fn beside(archive: Option<&Archive>, kernel: &OfferedKernel) -> Result<State, Error> {
-    let Some(archive) = archive else { return Ok(State::Missing) };
+    let unobtainable = unobtainable(kernel).map(|reason| State::Unobtainable { reason });
+    let Some(archive) = archive else { return Ok(unobtainable.unwrap_or(State::Missing)) };
     let package = kernel.principal();
     if let Some(known) = archive.catalog().by_key(&kernel.key).await? {
         let ours = |version: &String| kernel.packages.iter().any(|package| package.version == *version);
@@ -96,6 +102,9 @@ pub(super) async fn beside(archive: Option<&Archive>, kernel: &OfferedKernel) ->
             Some(version) => return Ok(State::Superseded { by: version }),
             None => return Ok(State::Present),
         }
+    }
+    if let Some(state) = unobtainable {
+        return Ok(state);
     }
     let Some(failure) = archive.catalog().failure(&Subject::Key(kernel.key.clone())).await? else {
         return Ok(State::Missing);
@@ -110,6 +119,20 @@ pub(super) async fn beside(archive: Option<&Archive>, kernel: &OfferedKernel) ->
         Some(until) if until > now => State::Waiting { reason: failure.reason, until },
         Some(_) => State::Missing,
         None => State::FailedBefore { class: failure.class, reason: failure.reason },
+    })
+}
+
+/// Why nothing that is on offer can have the kernel's BTF, if so: kernels that do not carry it need their debug information.
+fn unobtainable(kernel: &OfferedKernel) -> Option<String> {
+    let has = |role| kernel.package(role).is_some();
+    let hopeless =
+        kernel.embeds_btf == Expected::No && !has(Role::Debug) && !has(Role::Vmlinux) && !has(Role::Btf);
+    hopeless.then(|| {
+        format!(
+            "a kernel without BTF, and {} has no debug package of {}",
+            kernel.origin,
+            kernel.principal().name
+        )
     })
 }
 
