@@ -62,6 +62,13 @@ pub struct Reader {
     place: Place,
 }
 
+/// Memory for a blob, compressed and raw, to be used again.
+#[derive(Clone, Debug, Default)]
+pub struct Buffers {
+    zst: Vec<u8>,
+    raw: Vec<u8>,
+}
+
 #[derive(Debug)]
 enum Place {
     Directory(PathBuf),
@@ -118,29 +125,53 @@ impl Reader {
     /// # Errors
     /// [`Error::Object`], [`Error::Refused`].
     pub fn blob(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
+        let mut buffers = Buffers::default();
+        self.blob_in(digest, &mut buffers)?;
+        Ok(buffers.raw)
+    }
+
+    /// As [`Self::blob`], in memory that is used again: for whoever goes over hundreds of blobs.
+    ///
+    /// # Errors
+    /// Those of [`Self::blob`].
+    pub fn blob_in<'b>(&self, digest: &Digest, buffers: &'b mut Buffers) -> Result<&'b [u8], Error> {
+        let Buffers { zst, raw } = buffers;
         let path = blob::path(digest);
-        let zst = self.need(&path, blob::MAX_ZST)?;
-        blob::decompress_verified(&zst, blob::MAX_RAW, digest).map_err(|source| self.refused(&path, source))
+        if !self.get_in(&path, blob::MAX_ZST, zst)? {
+            return Err(self.missing(&path));
+        }
+        let decompressed = blob::decompress_into(zst, blob::MAX_RAW, raw).and_then(|()| digest.check(raw));
+        decompressed.map_err(|source| self.refused(&path, source))?;
+        Ok(raw)
     }
 
     fn need(&self, path: &str, limit: u64) -> Result<Vec<u8>, Error> {
-        let missing = || Error::Object { object: self.name(path), reason: "it is not there".to_owned() };
-        self.get(path, limit)?.ok_or_else(missing)
+        self.get(path, limit)?.ok_or_else(|| self.missing(path))
+    }
+
+    fn missing(&self, path: &str) -> Error {
+        Error::Object { object: self.name(path), reason: "it is not there".to_owned() }
     }
 
     /// An object's bytes, at most `limit` of them; `None` where there is none.
     fn get(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
+        let mut bytes = Vec::new();
+        Ok(self.get_in(path, limit, &mut bytes)?.then_some(bytes))
+    }
+
+    /// Puts an object's bytes, at most `limit` of them, in the place of `bytes`; tells whether there is one.
+    fn get_in(&self, path: &str, limit: u64, bytes: &mut Vec<u8>) -> Result<bool, Error> {
+        bytes.clear();
         let fail = |reason: String| Error::Object { object: self.name(path), reason };
         let too_long = || fail(format!("it has more than {limit} bytes"));
         match &self.place {
             Place::Directory(root) => {
                 let file = match fs::File::open(root.join(path)) {
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
                     file => file.map_err(|error| fail(error.to_string()))?,
                 };
-                let mut bytes = Vec::new();
-                file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| fail(error.to_string()))?;
-                if bytes.len() as u64 > limit { Err(too_long()) } else { Ok(Some(bytes)) }
+                file.take(limit + 1).read_to_end(bytes).map_err(|error| fail(error.to_string()))?;
+                if bytes.len() as u64 > limit { Err(too_long()) } else { Ok(true) }
             }
             Place::Web { base, agent } => {
                 let mut pause = PAUSE;
@@ -149,8 +180,11 @@ impl Reader {
                     let answer = answer
                         .and_then(|mut answer| answer.body_mut().with_config().limit(limit).read_to_vec());
                     match answer {
-                        Ok(bytes) => return Ok(Some(bytes)),
-                        Err(ureq::Error::StatusCode(404 | 410)) => return Ok(None),
+                        Ok(answer) => {
+                            *bytes = answer;
+                            return Ok(true);
+                        }
+                        Err(ureq::Error::StatusCode(404 | 410)) => return Ok(false),
                         Err(ureq::Error::BodyExceedsLimit(_)) => return Err(too_long()),
                         Err(error) if attempt < ATTEMPTS && is_passing(&error) => {}
                         Err(error) => return Err(fail(error.to_string())),
@@ -158,7 +192,7 @@ impl Reader {
                     std::thread::sleep(pause);
                     pause *= 2;
                 }
-                Ok(None)
+                Ok(false)
             }
         }
     }

@@ -106,7 +106,9 @@ def archive_of(kernels):
         digest = hashlib.sha256(data).hexdigest()
         blob = partial / "blobs/sha256" / digest[:2] / f"{digest}.zst"
         blob.parent.mkdir(parents=True, exist_ok=True)
-        packed = subprocess.run(["zstd", "-q", "-12", "-c"], input=data, check=True, capture_output=True).stdout
+        # As the archive does, but for the level (19), which takes ten times as long: with the size in front and all of it as one segment.
+        compress = ["zstd", "-q", "-12", "--long=23", f"--stream-size={len(data)}", "-c"]
+        packed = subprocess.run(compress, input=data, check=True, capture_output=True).stdout
         blob.write_bytes(packed)
         key = f"debian/11/x86_64/5.10.0-{number:03}-amd64"
         provenance = {"trust": "none", "source": "dwarf", "generator": "bench"}
@@ -164,7 +166,7 @@ def rows(options):
             "all: btf-minimize": [PROGRAM, "bundle", *kernel_options, "-o", out, *taken],
             "all: bpftool": each(lambda file: bpftool(file, taken)),
             "archive: bundle": [PROGRAM, "bundle", "--archive", archive, "-o", out, objects[0]],
-            "archive: check": ["sh", "-c", f"'{PROGRAM}' check --archive '{archive}' '{objects[0]}' || [ $? = 1 ]"],
+            "archive: check": [PROGRAM, "check", "--archive", archive, objects[0]],
         }
         measured = measure(commands, options.runs)
         call = library_call(files[0], objects[0], options.runs)

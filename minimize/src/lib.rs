@@ -12,6 +12,33 @@
 //! The library does no I/O and keeps no state: slices in, values out; everything may be shared between threads. Input is hostile: no function
 //! panics on any, and work is bounded by the size of the objects.
 //!
+//! ```
+//! # use std::process::Command;
+//! use btf_minimize::{Kernel, Object, minimize, resolve};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let object = folder.path().join("task.o");
+//! # let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/bpf/task.bpf.c");
+//! # let mut clang = Command::new("clang");
+//! # assert!(clang.args(["-target", "bpf", "-g", "-O2", "-c", source, "-o"]).arg(&object).status()?.success());
+//! let objects = [std::fs::read(object)?];
+//! let objects = [Object::parse(&objects[0])?];
+//! let data = std::fs::read("/sys/kernel/btf/vmlinux")?;
+//! let kernel = Kernel::open_for(&data, &objects)?;
+//!
+//! let minimized = minimize(&kernel, &objects)?;
+//! for problem in &minimized.problems {
+//!     let object = &objects[problem.object];
+//!     eprintln!("{}: {}", object.describe(&object.relocations()[problem.relocation]), problem.reason);
+//! }
+//! let small = Kernel::open(&minimized.btf)?;
+//! assert_eq!(resolve(&small, &objects[0]), resolve(&kernel, &objects[0]));
+//! assert!(minimized.btf.len() < 1000);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # From an object to its minimised BTF
 //!
 //! `.BTF.ext` (module `ext`) → access strings understood in the object's own types (`spec`) → candidates in the kernel by essential name

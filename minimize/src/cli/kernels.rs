@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use btf_archive::reader::Reader;
+use btf_archive::reader::{Buffers, Reader};
 use btf_archive::{Digest, KernelRecord, Key, Source, order};
 use rayon::prelude::*;
 
@@ -104,11 +104,16 @@ impl KernelArgs {
 }
 
 impl Kernels {
-    fn one<R>(&self, blob: &Blob, work: impl FnOnce(&[u8]) -> anyhow::Result<R>) -> anyhow::Result<R> {
+    fn one<R>(
+        &self,
+        blob: &Blob,
+        buffers: &mut Buffers,
+        work: impl FnOnce(&[u8]) -> anyhow::Result<R>,
+    ) -> anyhow::Result<R> {
         match blob {
             Blob::Archived(digest) => {
                 let reader = self.reader.as_ref().context("no archive is open")?;
-                work(&reader.blob(digest)?)
+                work(reader.blob_in(digest, buffers)?)
             }
             Blob::File(path) => work(files::KernelFile::open(path)?.bytes()),
         }
@@ -131,8 +136,8 @@ impl Kernels {
         }
         groups
             .into_par_iter()
-            .map(|(indices, blob)| {
-                let result = self.one(blob, |bytes| work(&indices, bytes));
+            .map_init(Buffers::default, |buffers, (indices, blob)| {
+                let result = self.one(blob, buffers, |bytes| work(&indices, bytes));
                 (indices, result)
             })
             .collect()
