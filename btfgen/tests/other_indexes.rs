@@ -8,7 +8,7 @@ mod rpm;
 use std::fs;
 use std::sync::Arc;
 
-use debian::{Desk, Repository, outcome, paths, tool};
+use debian::{Desk, Repository, kernel_source, outcome, paths, tool, vmlinux};
 use loopback::{Answer, Server};
 use rpm::{RpmRepository, define, fails, kernels, list, listed, serve};
 
@@ -134,6 +134,66 @@ fn debuginfod() {
     assert_eq!(listed(&stdout), ["6.6.1-arch1-1 none vmlinux=debuginfod btf=debuginfod"]);
     assert!(stdout.contains(&format!("http://127.0.0.1:1/buildid/{id}/debuginfo\"")), "{stdout}");
     assert!(stdout.contains(&format!("http://127.0.0.1:1/buildid/{id}/section/.BTF\"")), "{stdout}");
+}
+
+/// Check that kernels come from a debuginfod server: by their section where it has one, else by vmlinux; that one of another build-id is refused, and that a kernel that
+/// it does not have is told.
+#[test]
+fn debuginfod_has_files() {
+    let (desk, files) = (Desk::new(), tempfile::tempdir().unwrap());
+    let put = |id: &str, name: &str, bytes: &[u8]| {
+        let path = files.path().join("buildid").join(id).join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    };
+    let build_id = |vmlinux: &[u8]| {
+        let file = object::File::parse(vmlinux).unwrap();
+        hex::encode(object::Object::build_id(&file).unwrap().unwrap())
+    };
+    let with_btf = vmlinux(&[&kernel_source("embedded")]);
+    fs::write(desk.path("vmlinux"), &with_btf).unwrap();
+    tool("pahole", |pahole| {
+        pahole.arg(format!("--btf_encode_detached={}", desk.path("btf").display())).arg(desk.path("vmlinux"))
+    });
+    put(&build_id(&with_btf), "section/.BTF", &fs::read(desk.path("btf")).unwrap());
+    let plain = vmlinux(&[&kernel_source("plain")]);
+    put(&build_id(&plain), "debuginfo", &plain);
+    let (other, none) = ("ab".repeat(20), "cd".repeat(20));
+    put(&other, "debuginfo", &plain);
+
+    let server = serve(files.path());
+    let known = [
+        ("6.6.1-a", build_id(&with_btf)),
+        ("6.6.1-b", build_id(&plain)),
+        ("6.6.1-c", other),
+        ("6.6.1-d", none),
+    ]
+    .map(|(uname, id)| format!("{{ uname = \"{uname}\", arch = \"x86_64\", build_id = \"{id}\" }}"));
+    let repository =
+        format!("{{ kind = \"debuginfod\", url = \"{}\", kernels = [{}] }}", server.url(""), known.join(", "));
+    let distros = define(&desk, &repository, "");
+    let mut sync = desk.btfgen("sync");
+    sync.args(["--json", "--arch", "x86_64", "--distros"])
+        .arg(distros)
+        .arg("--archive")
+        .arg(desk.path("archive"));
+    let (code, stdout, stderr) = outcome(&mut sync);
+    assert_eq!(code, 1, "{stderr}");
+    let told: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    let mut added: Vec<_> = told["added"].as_array().unwrap().iter().collect();
+    added.sort_by_key(|kernel| kernel["key"].to_string());
+    let facts = |kernel: &serde_json::Value| {
+        [&kernel["key"], &kernel["source"], &kernel["trust"]].map(ToString::to_string)
+    };
+    assert_eq!(added.len(), 2, "{told}");
+    assert_eq!(facts(added[0]), ["\"acme/8/x86_64/6.6.1-a\"", "\"embedded\"", "\"none\""]);
+    assert_eq!(facts(added[1]), ["\"acme/8/x86_64/6.6.1-b\"", "\"dwarf\"", "\"none\""]);
+    assert_eq!(added[0]["build_id"], build_id(&with_btf));
+    let failed = told["failed"].to_string();
+    assert!(
+        failed.contains("its build-id is") && failed.contains("no package with the kernel's BTF"),
+        "{failed}"
+    );
 }
 
 /// Check that packages of both kinds are found in a directory beside the definition, by their names, at any depth.

@@ -5,10 +5,11 @@
 //! less, and unpacks only what is read. `docs/decisions/0010-vmlinux-in-memory.md` compares the alternatives.
 
 use std::borrow::Cow;
-use std::io;
+use std::io::{self, Read};
 
 use rayon::prelude::*;
 
+use super::Error;
 use crate::elf::ReadAt;
 
 /// Bytes in a piece before compression. Smaller pieces compress worse, larger ones cost more per scattered read.
@@ -36,6 +37,26 @@ impl Piece {
 }
 
 impl ChunkStore {
+    /// Reads a whole file of at most `limit` bytes, as long as it takes no more than `memory` bytes compressed.
+    pub(crate) fn read(mut file: impl Read, limit: u64, memory: u64) -> Result<Self, Error> {
+        let input = |offset| move |source| Error::Input { offset, source };
+        let mut builder = Builder::new().map_err(input(0))?;
+        let mut buffer = vec![0; 128 << 10];
+        let mut offset = 0;
+        loop {
+            let count = file.read(&mut buffer).map_err(input(offset))?;
+            if count == 0 {
+                return Ok(builder.finish());
+            }
+            builder.push(&buffer[..count]);
+            offset += count as u64;
+            if offset > limit || builder.held() > memory {
+                let what = format!("more than {} MiB, or {} MiB compressed", limit >> 20, memory >> 20);
+                return Err(Error::limit("the file", offset, what));
+            }
+        }
+    }
+
     /// Bytes of memory that the file takes.
     pub fn held(&self) -> u64 {
         self.pieces.iter().map(|piece| piece.held() as u64).sum()

@@ -25,6 +25,9 @@ pub(super) fn offered(work: &mut Work<'_>, kernel: &OfferedKernel) -> Result<Fet
                 || major(kernel.release()) >= FIRST_WITH_VMLINUX_LAST;
             from_debug(work, debug, in_parts)?
         }
+        (None, None) if kernel.package(Role::Vmlinux).or(kernel.package(Role::Btf)).is_some() => {
+            from_server(work, kernel)?
+        }
         (None, None) if work.options.from == From::Dwarf => {
             return Err(Error::NoPackage { lacking: "debug information" });
         }
@@ -78,6 +81,27 @@ fn from_debug(work: &mut Work<'_>, debug: &Package, in_parts: bool) -> Result<Fe
     }
     let fetched = work.streamed(debug, Aim::Vmlinux)?;
     fetched.ok_or(Error::NoPackage { lacking: "the kernel's debug information" })
+}
+
+/// What a debuginfod server has: the section, unless DWARF is asked for; else vmlinux.
+fn from_server(work: &mut Work<'_>, kernel: &OfferedKernel) -> Result<Fetched, Error> {
+    match kernel.package(Role::Btf) {
+        Some(section) if work.options.from == From::Dwarf => {
+            work.pass(Way::Section, Some(section), "DWARF was asked for");
+        }
+        Some(section) => {
+            if let Some(fetched) = work.section(section)? {
+                return Ok(fetched);
+            }
+        }
+        None => {}
+    }
+    if let Some(vmlinux) = kernel.package(Role::Vmlinux)
+        && let Some(fetched) = work.vmlinux(vmlinux)?
+    {
+        return Ok(fetched);
+    }
+    Err(Error::NoPackage { lacking: "the kernel's BTF or its debug information" })
 }
 
 /// Whether a debug package's file name says that the kernel has no BTF and that its vmlinux comes first: then one request is enough.

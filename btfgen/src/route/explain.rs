@@ -16,6 +16,10 @@ pub enum Way {
     Streamed,
     /// The debug package, of which only the blocks that hold what is wanted are fetched.
     DebugInParts,
+    /// The section `.BTF` by itself, from a debuginfod server.
+    Section,
+    /// vmlinux by itself, from a debuginfod server.
+    Vmlinux,
     /// The kernel's configuration alone.
     Config,
     /// Modules of an image or modules package, which have BTF themselves.
@@ -32,6 +36,8 @@ impl Way {
             Self::DebugStreamed => "debug-streamed",
             Self::Streamed => "streamed",
             Self::DebugInParts => "debug-in-parts",
+            Self::Section => "section",
+            Self::Vmlinux => "vmlinux",
             Self::Config => "config",
             Self::Modules => "modules",
             Self::ModulesDebug => "modules-debug",
@@ -46,6 +52,8 @@ impl fmt::Display for Way {
             Self::DebugStreamed => "debug package, streamed",
             Self::Streamed => "package, streamed",
             Self::DebugInParts => "debug package, in parts",
+            Self::Section => "section .BTF",
+            Self::Vmlinux => "vmlinux",
             Self::Config => "configuration",
             Self::Modules => "modules",
             Self::ModulesDebug => "modules' debug information",

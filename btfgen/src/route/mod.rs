@@ -12,13 +12,15 @@
 //! A way that turns out to be none is left for the next; what was considered, and what it cost, is in the [`Explanation`]. Errors of the
 //! network end the attempt: another way over the same network would only hide them.
 //!
-//! Files: `choose` has the order, `ways` goes them, `modules` converts modules, `reach` counts and compares with the index.
+//! Files: `choose` has the order, `ways` goes them, `modules` converts modules, `reach` counts and compares with the index, `served` is for
+//! debuginfod servers, which have files instead of packages: the section `.BTF` first, vmlinux else.
 
 mod choose;
 mod error;
 mod explain;
 mod modules;
 mod reach;
+mod served;
 mod ways;
 
 use std::collections::BTreeMap;

@@ -32,8 +32,8 @@ pub(super) enum Aim {
 
 /// One attempt: what is wanted, and what was considered so far.
 pub(super) struct Work<'a> {
-    client: &'a Client,
-    release: Option<&'a str>,
+    pub(super) client: &'a Client,
+    pub(super) release: Option<&'a str>,
     pub(super) options: &'a Options,
     places: Places,
     explanation: Explanation,
@@ -42,7 +42,7 @@ pub(super) struct Work<'a> {
 }
 
 /// What a way gave, or nothing, and why.
-type Tried<T> = Result<(Option<T>, String), Error>;
+pub(super) type Tried<T> = Result<(Option<T>, String), Error>;
 
 impl<'a> Work<'a> {
     pub(super) fn new(client: &'a Client, release: Option<&'a str>, options: &'a Options) -> Self {
@@ -88,7 +88,7 @@ impl<'a> Work<'a> {
     }
 
     /// Goes one way and notes what came of it.
-    fn go<T>(
+    pub(super) fn go<T>(
         &mut self,
         way: Way,
         package: &Package,
@@ -277,7 +277,7 @@ impl<'a> Work<'a> {
     }
 
     /// The BTF of vmlinux.
-    fn extract(&self, file: &dyn ReadAt, path: &str) -> Result<Extracted, Error> {
+    pub(super) fn extract(&self, file: &dyn ReadAt, path: &str) -> Result<Extracted, Error> {
         let extracted = vmlinux::extract(file, self.options.from, self.options.threads)
             .map_err(|source| Error::Extract { path: path.to_owned(), source: Box::new(source) })?;
         let plausible = Btf::parse(&extracted.btf).is_ok_and(|btf| vmlinux::is_plausible_kernel(&btf));
@@ -369,7 +369,7 @@ fn from_image(found: &Found) -> Result<(Extracted, String), Error> {
     Ok((Extracted { btf, source: Source::Embedded, build_id, report }, way))
 }
 
-fn made_of(extracted: &Extracted) -> &'static str {
+pub(super) fn made_of(extracted: &Extracted) -> &'static str {
     match extracted.source {
         Source::Dwarf => "BTF made of its DWARF",
         _ => "its own BTF",
