@@ -171,7 +171,8 @@ impl<'a> Btf<'a> {
     /// What the headers of this blob's own types say, in id order: kind (`None` for one that could only be skipped) and name. A third of the time of
     /// [`Self::types`].
     pub fn headers(&self) -> impl ExactSizeIterator<Item = (TypeId, Option<Kind>, StrOffset)> + '_ {
-        let types = &self.data[self.type_start..];
+        // A section without types may be said to lie anywhere.
+        let types = self.data.get(self.type_start..).unwrap_or_default();
         let own = &self.starts[..self.starts.len() - 1];
         own.iter().enumerate().map(move |(slot, &start)| {
             let header = types.get(start as usize..).and_then(|rest| rest.first_chunk::<TYPE_HEADER_LEN>());

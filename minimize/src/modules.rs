@@ -4,7 +4,7 @@
 //! (`bpf_core_find_cands` of libbpf). They do so only on kernels that show the BTF of modules; where minimised BTF comes out of a file, the modules' types
 //! must be in it.
 
-use btf::{Btf, Builder, TypeId, visit_type_refs};
+use btf::{Btf, Builder, Ref, TypeId, visit_refs};
 use object::{Object as _, ObjectSection as _};
 
 use crate::error::{Error, Result};
@@ -31,8 +31,10 @@ impl WithModules {
             builder.add_copy(&kernel, &ty?, |id| id)?;
         }
         for (index, module) in modules.iter().enumerate() {
-            append(&mut builder, &kernel, module)
-                .map_err(|error| Error::Module { index, reason: error.to_string() })?;
+            append(&mut builder, &kernel, module, index).map_err(|error| match error {
+                error @ Error::Module { .. } => error,
+                error => Error::Module { index, reason: error.to_string() },
+            })?;
         }
         Ok(WithModules { blob: builder.finish(kernel.endian())?, first: TypeId(kernel.type_count()) })
     }
@@ -55,14 +57,14 @@ impl WithModules {
 }
 
 /// Adds a module's own types.
-fn append(all: &mut Builder, kernel: &Btf<'_>, module: &[u8]) -> Result<()> {
+fn append(all: &mut Builder, kernel: &Btf<'_>, module: &[u8], index: usize) -> Result<()> {
     if module.starts_with(b"\x7fELF")
         && object::File::parse(module)
             .is_ok_and(|file| file.section_by_name(".BTF.base").is_some_and(|base| base.size() > 0))
     {
         let reason =
             "its BTF has a base of its own (.BTF.base), which only a running kernel puts on its types";
-        return Err(Error::Elf { reason: reason.into() });
+        return Err(Error::Module { index, reason: reason.into() });
     }
     let data = raw(module)?;
     // The strings of split BTF go on after those of its base, and do not start with an empty one.
@@ -72,14 +74,30 @@ fn append(all: &mut Builder, kernel: &Btf<'_>, module: &[u8]) -> Result<()> {
     let count = module.type_count();
     for ty in module.types() {
         let ty = ty?;
-        let mut unknown = None;
-        visit_type_refs(&ty.words().collect::<Vec<_>>(), |id| {
-            unknown = if id < count { unknown } else { Some(id) }
+        let (mut unknown, mut foreign) = (None, false);
+        visit_refs(&mut ty.words().collect::<Vec<_>>(), |what, word| match what {
+            Ref::Type if *word >= count => unknown = Some(TypeId(*word)),
+            Ref::Type => {}
+            Ref::String => foreign |= module.base().is_some() && !begins(&module, *word),
         });
         if let Some(id) = unknown {
-            return Err(btf::Error::NoSuchType { id: TypeId(id), count }.into());
+            return Err(btf::Error::NoSuchType { id, count }.into());
+        }
+        if foreign {
+            let reason = "its BTF is for another kernel: a name of it starts within one of this kernel's";
+            return Err(Error::Module { index, reason: reason.into() });
         }
         all.add_copy(&module, &ty, renumber)?;
     }
     Ok(())
+}
+
+/// Whether a string starts at an offset of a module or its base. On another base than its own, a module's offsets fall anywhere.
+fn begins(module: &Btf<'_>, offset: u32) -> bool {
+    let Some(base) = module.base() else { return true };
+    let (strings, at) = match offset.checked_sub(base.string_end()) {
+        Some(own) => (module.string_section(), own),
+        None => (base.string_section(), offset),
+    };
+    at.checked_sub(1).is_none_or(|before| strings.get(before as usize) == Some(&0))
 }

@@ -110,6 +110,15 @@ proptest! {
     }
 }
 
+/// Check that a section without types, which may be said to lie anywhere, is no reason to look there (found by fuzzing).
+#[test]
+fn no_types_far_away() {
+    let mut kernel = btf::Builder::new().finish(btf::Endian::Little).unwrap();
+    kernel[8..12].copy_from_slice(&0xd000_0000u32.to_le_bytes());
+    let kernel = Kernel::open(&kernel).unwrap();
+    assert_eq!(kernel.candidates(b"task_struct", btf::Kind::Struct).count(), 0);
+}
+
 /// Check that files of other kinds are refused with their kind.
 #[test]
 fn other_files() {

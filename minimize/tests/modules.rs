@@ -148,6 +148,28 @@ fn types_of_modules() {
     assert_ne!(answers[0]["read"].instructions, answers[1]["read"].instructions);
 }
 
+/// Check that a kernel and a module merged into one before, as other loaders take them, need nothing special.
+#[test]
+fn merged_before() {
+    let desk = Desk::new();
+    let (kernel, module, program) =
+        (desk.read("kernel.btf"), desk.read("module.btf"), desk.read("program.o"));
+    let base = Btf::parse(&kernel).unwrap();
+    let split = Btf::parse_split(&module, &base).unwrap();
+    let merged = btf::merge(&base, [&split]).unwrap().finish(base.endian()).unwrap();
+    let objects = [Object::parse(&program).unwrap()];
+    let open = Kernel::open_for(&merged, &objects).unwrap();
+    let whole = resolve(&open, &objects[0]);
+    // There are two structs of one name now, which disagree; everything else is as with the module beside its kernel.
+    assert_eq!(whole.iter().filter(|resolution| resolution.is_err()).count(), 1);
+    let small = minimize(&open, &objects).unwrap();
+    let small = Kernel::open(&small.btf).unwrap();
+    let values = |resolutions: Vec<Result<Resolution, btf_minimize::Reason>>| -> Vec<_> {
+        resolutions.into_iter().map(Result::ok).collect()
+    };
+    assert_eq!(values(resolve(&small, &objects[0])), values(whole));
+}
+
 /// Check that a module's type that is kept for another one's sake is not taken for the kernel's of that name: the module's `struct shared` has another size.
 #[test]
 fn module_type_behind_the_kernels() {
@@ -193,6 +215,15 @@ fn refused_modules() {
     assert!(!refused(&kernel, &module[..module.len() - 1]).is_empty());
     let empty = btf::Builder::new().finish(btf::Endian::Little).unwrap();
     assert!(!refused(&empty, &module).is_empty());
+    // A kernel of another build: the same types, but the names elsewhere.
+    let other = Btf::parse(&kernel).unwrap();
+    let mut builder = btf::Builder::new();
+    builder.string(b"another");
+    for ty in other.types() {
+        builder.add_copy(&other, &ty.unwrap(), |id| id).unwrap();
+    }
+    let other = builder.finish(btf::Endian::Little).unwrap();
+    assert!(refused(&other, &module).contains("another kernel"));
     let (ko, based) = (desk.path("module.ko"), desk.path("based.ko"));
     let section = format!(".BTF.base={}", desk.path("kernel.btf").display());
     succeed("objcopy", &[&"--add-section", &section, &ko, &based]);
