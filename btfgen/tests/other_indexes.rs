@@ -169,8 +169,11 @@ fn debuginfod_has_files() {
         ("6.6.1-d", none),
     ]
     .map(|(uname, id)| format!("{{ uname = \"{uname}\", arch = \"x86_64\", build_id = \"{id}\" }}"));
-    let repository =
-        format!("{{ kind = \"debuginfod\", url = \"{}\", kernels = [{}] }}", server.url(""), known.join(", "));
+    let repository = format!(
+        "{{ kind = \"debuginfod\", url = \"{}\", kernels = [{}] }}",
+        server.url(""),
+        known.join(", ")
+    );
     let distros = define(&desk, &repository, "");
     let mut sync = desk.btfgen("sync");
     sync.args(["--json", "--arch", "x86_64", "--distros"])
