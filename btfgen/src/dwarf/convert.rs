@@ -263,7 +263,13 @@ fn convert_sections<const BIG: bool>(
         symbols.add_per_cpu(&units.declarations, &mut declarations);
         declarations
     };
-    let btf = pool.finish_with(&units.types, threads, declare)?;
+    let btf = std::thread::scope(|scope| {
+        // What is left to do is done by one thread for the most part, and without the sections.
+        if threads > 1 {
+            scope.spawn(|| image.release());
+        }
+        pool.finish_with(&units.types, threads, declare)
+    })?;
     if btf.next_id() == btf::TypeId(1) {
         return Err(DwarfError::NoTypes { units: converted + other_languages, other_languages });
     }

@@ -94,6 +94,17 @@ impl ReadAt for Contents {
         let end = start.checked_add(len).ok_or(io::ErrorKind::UnexpectedEof)?;
         self.bytes().get(start..end).map(Cow::Borrowed).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
+
+    /// Takes the file's pages out of this process's memory: 10 to 20 ms for a kernel, which its end would take else.
+    fn release(&self) {
+        if let Contents::Mapped(map) = self {
+            // SAFETY: the mapping is of a file and only read, so pages that are touched again come back from the file with what they held. What
+            // that assumes of the file is what mapping it assumes already.
+            #[allow(unsafe_code)]
+            let advised = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+            drop(advised); // an advice that is not taken costs nothing
+        }
+    }
 }
 
 /// The content of compressed bytes; `None` for others. The format is seen by its magic number, for a name may lie.

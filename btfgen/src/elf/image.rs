@@ -125,6 +125,11 @@ pub struct Image<'d> {
 }
 
 impl<'d> Image<'d> {
+    /// Says that hardly anything of the file will be read any more.
+    pub(crate) fn release(&self) {
+        self.data.release();
+    }
+
     /// Reads the header and the table of sections.
     pub fn parse(data: &'d dyn ReadAt) -> Result<Image<'d>, ElfError> {
         let ident = read(data, "the ELF header", 0, data.len().min(16))?;

@@ -16,6 +16,9 @@ pub trait ReadAt: Sync {
     /// Exactly `len` bytes at `offset`, borrowed where they lie in one piece. A range that ends after [`ReadAt::len`] is
     /// an error of kind [`io::ErrorKind::UnexpectedEof`].
     fn read_at(&self, offset: u64, len: usize) -> io::Result<Cow<'_, [u8]>>;
+
+    /// Says that hardly anything will be read any more. Everything can still be.
+    fn release(&self) {}
 }
 
 impl ReadAt for &[u8] {
