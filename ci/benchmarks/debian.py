@@ -1,6 +1,22 @@
-"""Files out of Debian's packages, while they are being fetched."""
+"""Kernels of this machine's Debian repository, and files out of their packages while they are being fetched."""
 
+import json
 import subprocess
+import sys
+
+from measure import BTFGEN
+
+
+def offered(arch, *options):
+    """The kernels that the repository offers with a debug package, newest first. A suite that cannot be used is told, and hides no others."""
+    command = [BTFGEN, "kernels", "--distro", "debian", "--arch", arch, *options, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if not done.stdout:
+        sys.exit(f"bench: {done.stderr}")
+    kernels = json.loads(done.stdout)["kernels"]
+    for kernel in kernels:
+        kernel["packages"] = {package["role"]: package for package in kernel["packages"]}
+    return [kernel for kernel in kernels if "debug" in kernel["packages"]]
 
 
 def unpack(url, tar, output=None):

@@ -4,12 +4,11 @@ Without --kernels, current kernels for i386, amd64 and s390x (big-endian) are ta
 repository and kept in target/bench.
 """
 
-import json
 import sys
 from pathlib import Path
 
-from debian import unpack
-from measure import BTFGEN, KEYS, WORK, measure, output_of, print_goals, summary
+from debian import offered, unpack
+from measure import BTFGEN, KEYS, WORK, measure, print_goals, summary
 
 PACKAGES = ["btfgen"]
 
@@ -23,9 +22,8 @@ def kernels_from_repository():
     WORK.mkdir(parents=True, exist_ok=True)
     kept = []
     for arch in ("i386", "amd64", "s390x"):
-        offered = json.loads(output_of(BTFGEN, "kernels", "--distro", "debian", "--arch", arch, "--json"))
         # The real-time flavours come last: they are the same code once more.
-        kernels = sorted(offered["kernels"], key=lambda kernel: "rt" in kernel["flavour"])
+        kernels = sorted(offered(arch), key=lambda kernel: "rt" in kernel["flavour"])
         if not kernels:
             sys.exit(f"bench: this machine's repository has no kernel for {arch}; give --kernels")
         release = kernels[0]["key"].rsplit("/", 1)[1]
@@ -36,7 +34,7 @@ def kernels_from_repository():
             with partial.open("wb") as output:
                 # tar stops at the first occurrence, and so do the two before it.
                 tar = ["tar", "-xO", "--occurrence=1", f"./usr/lib/debug/boot/vmlinux-{release}"]
-                unpack(kernels[0]["url"], tar, output)
+                unpack(kernels[0]["packages"]["debug"]["url"], tar, output)
             partial.rename(path)
         kept.append(path)
     return kept

@@ -7,6 +7,7 @@ Without --kernels: the running kernel's BTF and that of the smallest kernels tha
 
 import hashlib
 import json
+import platform
 import re
 import shutil
 import struct
@@ -15,6 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from debian import offered
 from measure import BTFGEN, KEYS, ROOT, TARGET, WORK, measure, output_of, print_goals, summary
 
 PACKAGES = ["btf-minimize", "btfgen"]
@@ -35,10 +37,8 @@ def kernels_from_repository():
     folder.mkdir(parents=True, exist_ok=True)
     kept = sorted(folder.glob("*.btf"))
     if len(kept) < KERNELS - 1:
-        offered = json.loads(output_of(BTFGEN, "kernels", "--distro", "debian", "--json"))["kernels"]
-        # What is built of these is a package of signatures, without a kernel.
-        offered = [kernel for kernel in offered if "template" not in kernel["key"]]
-        for kernel in sorted(offered, key=lambda kernel: kernel["size"])[: KERNELS - 1]:
+        kernels = offered(platform.machine())
+        for kernel in sorted(kernels, key=lambda kernel: kernel["size"])[: KERNELS - 1]:
             file = folder / (kernel["key"].replace("/", "_") + ".btf")
             if not file.exists():
                 print(f"fetching {kernel['key']}", file=sys.stderr)

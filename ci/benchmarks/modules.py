@@ -5,14 +5,13 @@ Without --kernels and --modules, the smallest current flavour for i386 and its m
 some hundred megabytes, and kept.
 """
 
-import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from debian import unpack
-from measure import BTFGEN, KEYS, WORK, measure, output_of, print_goals, summary
+from debian import offered, unpack
+from measure import BTFGEN, KEYS, WORK, measure, print_goals, summary
 
 PACKAGES = ["btfgen"]
 
@@ -25,17 +24,17 @@ def add_arguments(parser):
 def modules_from_repository():
     """The vmlinux and the folder of modules of the i386 flavour whose debug package is smallest."""
     WORK.mkdir(parents=True, exist_ok=True)
-    offered = json.loads(output_of(BTFGEN, "kernels", "--distro", "debian", "--arch", "i386", "--json"))["kernels"]
-    if not offered:
+    kernels = offered("i386")
+    if not kernels:
         sys.exit("bench: this machine's repository has no kernel for i386; give --kernels and --modules")
-    kernel = min(offered, key=lambda kernel: kernel["size"])
+    kernel = min(kernels, key=lambda kernel: kernel["packages"]["debug"]["size"])
     release = kernel["key"].rsplit("/", 1)[1]
     folder = WORK / f"debug-{release}"
     if not folder.exists():
         print(f"fetching {release} and its modules", file=sys.stderr)
         partial = folder.with_suffix(".part")
         partial.mkdir(exist_ok=True)
-        unpack(kernel["url"], ["tar", "-x", "-C", partial, "./usr/lib/debug"])
+        unpack(kernel["packages"]["debug"]["url"], ["tar", "-x", "-C", partial, "./usr/lib/debug"])
         partial.rename(folder)
     debug = folder / "usr/lib/debug"
     return debug / "boot" / f"vmlinux-{release}", debug / "lib/modules" / release
