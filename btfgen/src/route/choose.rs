@@ -18,12 +18,26 @@ pub(super) fn offered(work: &mut Work<'_>, kernel: &OfferedKernel) -> Result<Fet
         }
         Some(image) => fetched = work.image(image, debug.is_none())?,
     }
+    let mut aside = None;
     let mut fetched = match (fetched, debug) {
         (Some(fetched), _) => fetched,
         (None, Some(debug)) => {
             let in_parts = kernel.embeds_btf != Expected::No && image.is_none()
                 || major(kernel.release()) >= FIRST_WITH_VMLINUX_LAST;
-            from_debug(work, debug, in_parts)?
+            // The configuration is a small thing in another package: it is fetched meanwhile.
+            let mut config_work = work.aside();
+            let (fetched, config) = std::thread::scope(|scope| {
+                let wanted = work.options.config;
+                let config = wanted.then(|| scope.spawn(|| config(&mut config_work, kernel)));
+                let fetched = from_debug(work, debug, in_parts);
+                let joined = config
+                    .map(|config| config.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+                (fetched, joined)
+            });
+            work.take_in(config_work);
+            let fetched = fetched?;
+            aside = config.transpose()?;
+            fetched
         }
         (None, None) if kernel.package(Role::Vmlinux).or(kernel.package(Role::Btf)).is_some() => {
             from_server(work, kernel)?
@@ -34,17 +48,27 @@ pub(super) fn offered(work: &mut Work<'_>, kernel: &OfferedKernel) -> Result<Fet
         (None, None) => return Err(Error::NoPackage { lacking: "the kernel or its debug information" }),
     };
     if work.options.config && fetched.config.is_none() {
-        for package in [kernel.package(Role::Config), image].into_iter().flatten() {
-            fetched.config = work.config(package)?;
-            if fetched.config.is_some() {
-                break;
-            }
-        }
+        fetched.config = match aside {
+            Some(config) => config,
+            None => config(work, kernel)?,
+        };
     }
     if work.options.modules {
         work.modules(&mut fetched, kernel)?;
     }
     Ok(fetched)
+}
+
+/// The kernel's configuration, from a package of its own or the image's.
+fn config(work: &mut Work<'_>, kernel: &OfferedKernel) -> Result<Option<Vec<u8>>, Error> {
+    for role in [Role::Config, Role::Image] {
+        let Some(package) = kernel.package(role) else { continue };
+        let config = work.config(package)?;
+        if config.is_some() {
+            return Ok(config);
+        }
+    }
+    Ok(None)
 }
 
 /// Debian's debug packages have vmlinux behind the modules since Linux 7.

@@ -66,6 +66,16 @@ impl<'a> Work<'a> {
         Self { places, ..Self::new(client, Some(release), options) }
     }
 
+    /// Another attempt at something of the same kernel, beside this one.
+    pub(super) fn aside(&self) -> Work<'a> {
+        Self { places: self.places.clone(), ..Self::new(self.client, self.release, self.options) }
+    }
+
+    /// Takes over what an attempt beside this one considered.
+    pub(super) fn take_in(&mut self, aside: Work<'_>) {
+        self.explanation.steps.extend(aside.explanation.steps);
+    }
+
     pub(super) fn finish(self, result: Result<Fetched, Error>) -> Result<Fetched, Failed> {
         match result {
             Ok(fetched) => Ok(Fetched { explanation: self.explanation, ..fetched }),
