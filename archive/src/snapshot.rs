@@ -87,7 +87,7 @@ impl Snapshot {
     #[cfg(feature = "compress")]
     pub fn encode(&self) -> Result<(Vec<u8>, Latest)> {
         let json = serde_json::to_vec(self).map_err(|error| unfit("snapshot", error))?;
-        // Written often, read soon: a fifth larger than at level 19, for a hundredth of its time.
+        // Written often, read soon: a fifth larger than at the highest levels, for a hundredth of their time.
         let zst = blob::encode(&json, 3);
         let latest = Latest {
             format: FORMAT,
