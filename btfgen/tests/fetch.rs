@@ -410,3 +410,55 @@ fn limits() {
     assert!(begun.elapsed() >= Duration::from_millis(150), "{:?}: 400 kB at 2 MB/s", begun.elapsed());
     assert_eq!((client.requests(), client.fetched()), (5, 400_000));
 }
+
+/// Check that who asks for some of a file gets no more than that until it reads on, that a part is resumed where it broke, that all of it is right
+/// in the end, and that a server without ranges, or without anything, does no harm.
+#[test]
+fn some_first() {
+    const FIRST: usize = 1 << 20;
+    let file = body(6_000_000);
+    let ranges = |server: &Server| -> Vec<String> {
+        let range = |line: &String| line.strip_prefix("range: ").map(str::to_owned);
+        server
+            .requests()
+            .iter()
+            .map(|request| request.headers.iter().find_map(range).unwrap_or_default())
+            .collect()
+    };
+    let open = |server: &Server| {
+        let (runtime, client) = client();
+        let download = client.open_some(&Url::parse(&server.url("/file")).unwrap(), FIRST as u64).unwrap();
+        (runtime, download)
+    };
+
+    let server = Server::of(file.to_vec());
+    let (_runtime, mut download) = open(&server);
+    assert_eq!(download.len(), Some(6_000_000));
+    let mut bytes = vec![0; FIRST];
+    download.read_exact(&mut bytes).unwrap();
+    server.wait();
+    assert_eq!((ranges(&server), server.sent()), (vec!["bytes=0-1048575".to_owned()], FIRST as u64));
+    download.read_to_end(&mut bytes).unwrap();
+    assert!(bytes == *file);
+    assert_eq!(ranges(&server)[1..], ["bytes=1048576-3145727", "bytes=3145728-5242879", "bytes=5242880-"]);
+    assert_eq!((server.sent(), download.parts().load(Ordering::Relaxed)), (6_000_000, 4));
+
+    let whole = |answer: Answer| {
+        let server = Server::new(move |_| answer.clone());
+        let (_runtime, mut download) = open(&server);
+        let mut bytes = Vec::new();
+        download.read_to_end(&mut bytes).map(|_| (bytes, ranges(&server)))
+    };
+    let answer = |file: &Arc<Vec<u8>>| Answer { body: Arc::clone(file), ..Answer::default() };
+    let (bytes, asked) = whole(Answer { cut_after: Some(700_000), ..answer(&file) }).unwrap();
+    assert!(bytes == *file);
+    assert_eq!(asked[..3], ["bytes=0-1048575", "bytes=700000-1048575", "bytes=1048576-3145727"]);
+    let (bytes, asked) = whole(Answer { ignore_range: true, ..answer(&file) }).unwrap();
+    assert!(bytes == *file && asked.len() == 1);
+    let (bytes, asked) = whole(answer(&body(FIRST))).unwrap();
+    assert!(bytes.len() == FIRST && asked.len() == 1, "{asked:?}");
+    let (bytes, _) = whole(answer(&body(10))).unwrap();
+    assert_eq!(bytes.len(), 10);
+    let (bytes, _) = whole(answer(&body(0))).unwrap();
+    assert_eq!(bytes.len(), 0);
+}

@@ -44,16 +44,23 @@ struct Http {
     retry: Retry,
     flow: Flow,
     deadline: Instant,
+    /// Where the part that was asked for ends, if it is not the whole rest.
+    until: Option<u64>,
 }
 
+/// What is asked for when more than the first part is wanted, in bytes.
+const NEXT_PART: u64 = 2 << 20;
+
 impl Body {
-    pub(super) async fn open(client: Client, url: Url) -> Result<Self, Error> {
+    /// Opens a file. Of one on a server, `first` bytes are asked for, and more only when they are read: what a server has sent ahead when a reader leaves was
+    /// fetched for nothing.
+    pub(super) async fn open(client: Client, url: Url, first: Option<u64>) -> Result<Self, Error> {
         let source = match url.scheme() {
             "file" => {
                 let (file, length) = open_file(&url).await?;
                 Source::File { file, length }
             }
-            "http" | "https" => Source::Http(Box::new(Http::open(&client, &url).await?)),
+            "http" | "https" => Source::Http(Box::new(Http::open(&client, &url, first).await?)),
             _ => return Err(Error::Scheme { url: public_url(&url) }),
         };
         Ok(Self { client, url, source })
@@ -70,6 +77,14 @@ impl Body {
     /// Whether the server said that there is nothing to read.
     pub fn is_empty(&self) -> bool {
         self.len() == Some(0)
+    }
+
+    /// Whether the next chunk takes another request.
+    pub(super) fn is_at_end_of_part(&self) -> bool {
+        match &self.source {
+            Source::Http(http) => http.until == Some(http.offset) && http.identity.length != http.until,
+            Source::File { .. } => false,
+        }
     }
 
     /// The URL that was asked for, without credentials and query.
@@ -106,18 +121,37 @@ pub(super) async fn open_file(url: &Url) -> Result<(File, u64), Error> {
 }
 
 impl Http {
-    async fn open(client: &Client, url: &Url) -> Result<Self, Error> {
+    async fn open(client: &Client, url: &Url, first: Option<u64>) -> Result<Self, Error> {
         let mut retry = Retry::new();
         let deadline = Instant::now() + client.options.total_timeout;
-        let ask = Ask { url, place: None, range: None, if_range: None, offset: 0, deadline };
+        let range = first.filter(|&first| first > 0).map(|first| format!("bytes=0-{}", first - 1));
+        let ask = Ask { url, place: None, range, if_range: None, offset: 0, deadline };
         let answer = ask.send(client, &mut retry).await?;
         let status = answer.response.status();
-        if status != StatusCode::OK {
-            return Err(Error::Status { url: public_url(url), status, retry_after: None });
-        }
-        let identity = Identity::new(answer.response.headers(), answer.response.content_length());
+        let part = match status {
+            StatusCode::OK => None,
+            StatusCode::PARTIAL_CONTENT if first.is_some() => ContentRange::of(answer.response.headers()),
+            // An empty file has no first bytes.
+            StatusCode::RANGE_NOT_SATISFIABLE if first.is_some() => {
+                drop(answer);
+                return Box::pin(Self::open(client, url, None)).await;
+            }
+            status => return Err(Error::Status { url: public_url(url), status, retry_after: None }),
+        };
+        let (length, until) = match (status, part) {
+            (StatusCode::OK, _) => (answer.response.content_length(), None),
+            (_, Some(ContentRange { first: 0, total: Some(total), .. })) => {
+                (Some(total), first.filter(|&first| first < total))
+            }
+            // How long the file is must be known, or nobody would see that it ends too early.
+            _ => {
+                drop(answer);
+                return Box::pin(Self::open(client, url, None)).await;
+            }
+        };
+        let identity = Identity::new(answer.response.headers(), length);
         let flow = Flow::new(client);
-        Ok(Self { answer: Some(answer), identity, offset: 0, skip: 0, retry, flow, deadline })
+        Ok(Self { answer: Some(answer), identity, offset: 0, skip: 0, retry, flow, deadline, until })
     }
 
     async fn chunk(&mut self, client: &Client, url: &Url) -> Result<Option<Bytes>, Error> {
@@ -143,6 +177,9 @@ impl Http {
                 Next::End if self.identity.length.is_none_or(|length| length == self.offset) => {
                     return Ok(None);
                 }
+                Next::End if self.until == Some(self.offset) => {
+                    self.resume(client, url, Broken::Planned).await?
+                }
                 // The length is known and was not reached: hyper reports that as an error, except where a proxy
                 // rewrote the framing.
                 Next::End => self.resume(client, url, Broken::Early).await?,
@@ -162,6 +199,7 @@ impl Http {
     async fn resume(&mut self, client: &Client, url: &Url, broken: Broken) -> Result<(), Error> {
         let offset = self.offset;
         let refuse = |reason| Error::NotResumable { url: public_url(url), offset, reason };
+        let broken = if self.until == Some(offset) { Broken::Planned } else { broken };
         self.answer = None;
         let slow = Error::TooSlow { url: public_url(url), offset, rate: client.options.slowest_rate };
         if !self.identity.is_known() {
@@ -170,6 +208,50 @@ impl Http {
                 _ => refuse("the server sent neither ETag, Last-Modified nor length"),
             });
         }
+        if matches!(broken, Broken::Planned) {
+            self.until = Some(offset + NEXT_PART)
+                .filter(|&until| self.identity.length.is_none_or(|length| until < length));
+        } else {
+            self.pause(client, url, broken, slow).await?;
+        }
+        let range = match self.until {
+            Some(until) => Some(format!("bytes={offset}-{}", until - 1)),
+            None => (offset > 0).then(|| format!("bytes={offset}-")),
+        };
+        let ask = Ask {
+            url,
+            place: None,
+            range,
+            if_range: self.identity.strong_etag().filter(|_| offset > 0),
+            offset,
+            deadline: self.deadline,
+        };
+        let answer = ask.send(client, &mut self.retry).await?;
+        let (start, length) = match answer.response.status() {
+            StatusCode::PARTIAL_CONTENT => {
+                let range = ContentRange::of(answer.response.headers())
+                    .ok_or_else(|| refuse("the server answered a Range without a valid Content-Range"))?;
+                (range.first, range.total)
+            }
+            StatusCode::OK => {
+                self.until = None;
+                (0, answer.response.content_length())
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE => return Err(refuse("the file became shorter")),
+            status => return Err(Error::Status { url: public_url(url), status, retry_after: None }),
+        };
+        if let Some(reason) = Identity::new(answer.response.headers(), length).differs_from(&self.identity) {
+            return Err(refuse(reason));
+        }
+        self.skip = offset.checked_sub(start).ok_or_else(|| refuse("the server skipped bytes"))?;
+        self.answer = Some(answer);
+        Ok(())
+    }
+
+    /// Waits before the next attempt, if there is one.
+    async fn pause(&mut self, client: &Client, url: &Url, broken: Broken, slow: Error) -> Result<(), Error> {
+        let offset = self.offset;
+        let refuse = |reason| Error::NotResumable { url: public_url(url), offset, reason };
         match (self.retry.failed(&client.options, None), broken) {
             // A drip is no progress, however long it lasts.
             (_, Broken::Slow) if self.flow.strikes >= client.options.attempts => return Err(slow),
@@ -183,38 +265,18 @@ impl Http {
                     source: source.without_url(),
                 });
             }
-            (None, Broken::Early) => return Err(refuse("the server keeps ending the body early")),
-        }
-        let ask = Ask {
-            url,
-            place: None,
-            range: (offset > 0).then(|| format!("bytes={offset}-")),
-            if_range: self.identity.strong_etag().filter(|_| offset > 0),
-            offset,
-            deadline: self.deadline,
-        };
-        let answer = ask.send(client, &mut self.retry).await?;
-        let (start, length) = match answer.response.status() {
-            StatusCode::PARTIAL_CONTENT => {
-                let range = ContentRange::of(answer.response.headers())
-                    .ok_or_else(|| refuse("the server answered a Range without a valid Content-Range"))?;
-                (range.first, range.total)
+            (None, Broken::Early | Broken::Planned) => {
+                return Err(refuse("the server keeps ending the body early"));
             }
-            StatusCode::OK => (0, answer.response.content_length()),
-            StatusCode::RANGE_NOT_SATISFIABLE => return Err(refuse("the file became shorter")),
-            status => return Err(Error::Status { url: public_url(url), status, retry_after: None }),
-        };
-        if let Some(reason) = Identity::new(answer.response.headers(), length).differs_from(&self.identity) {
-            return Err(refuse(reason));
         }
-        self.skip = offset.checked_sub(start).ok_or_else(|| refuse("the server skipped bytes"))?;
-        self.answer = Some(answer);
         Ok(())
     }
 }
 
 /// How a body broke.
 enum Broken {
+    /// Not at all: no more than this was asked for.
+    Planned,
     /// It ended before its length.
     Early,
     Failed(reqwest::Error),

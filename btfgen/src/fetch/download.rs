@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use url::Url;
 
-use super::{Client, Error, public_url};
+use super::{Body, Client, Error, public_url};
 
 /// Chunks on their way to the reader.
 const CHUNKS_AHEAD: usize = 256;
@@ -26,6 +26,8 @@ pub struct Download {
     chunks: mpsc::Receiver<Result<Bytes, Error>>,
     task: AbortHandle,
     received: Arc<AtomicU64>,
+    /// Requests for parts of it.
+    parts: Arc<AtomicU64>,
     /// A permit for each byte that may still be fetched ahead.
     room: Arc<Semaphore>,
     /// Permits that the current chunk holds.
@@ -38,24 +40,33 @@ fn permits(chunk: &Bytes) -> usize {
 }
 
 impl Download {
-    pub(super) fn open(client: &Client, url: &Url) -> Result<Self, Error> {
+    pub(super) fn open(client: &Client, url: &Url, first: Option<u64>) -> Result<Self, Error> {
         let (head, opened) = oneshot::channel();
         let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
         let received = Arc::new(AtomicU64::new(0));
         let room = Arc::new(Semaphore::new(BYTES_AHEAD));
+        let parts = Arc::new(AtomicU64::new(1));
+        let parts_ = Arc::clone(&parts);
         let space = Arc::clone(&room);
         let (client_, url_, count) = (client.clone(), url.clone(), Arc::clone(&received));
         let task = client
             .runtime
             .spawn(async move {
-                let mut body = match client_.get(&url_).await {
+                let mut body = match Body::open(client_, url_, first).await {
                     Ok(body) => body,
                     Err(error) => return drop(head.send(Err(error))),
                 };
                 if head.send(Ok(body.len())).is_err() {
                     return;
                 }
-                while let Some(result) = body.chunk().await.transpose() {
+                loop {
+                    if body.is_at_end_of_part() {
+                        // Not before everything was read, and more is wanted.
+                        let Ok(all) = space.acquire_many(BYTES_AHEAD as u32).await else { return };
+                        drop(all);
+                        parts_.fetch_add(1, Ordering::Relaxed);
+                    }
+                    let Some(result) = body.chunk().await.transpose() else { return };
                     if let Ok(chunk) = &result {
                         count.fetch_add(chunk.len() as u64, Ordering::Relaxed);
                         let Ok(permit) = space.acquire_many(permits(chunk) as u32).await else { return };
@@ -71,7 +82,7 @@ impl Download {
         let url = public_url(url);
         let abandoned = || Error::Abandoned { url: url.clone() };
         let length = opened.blocking_recv().map_err(|_| abandoned())??;
-        Ok(Self { url, length, current: Bytes::new(), chunks, task, received, room, held: 0 })
+        Ok(Self { url, length, current: Bytes::new(), chunks, task, received, parts, room, held: 0 })
     }
 
     /// Length of the whole file in bytes, where the server told it.
@@ -82,6 +93,11 @@ impl Download {
     /// Whether the server said that there is nothing to read.
     pub fn is_empty(&self) -> bool {
         self.len() == Some(0)
+    }
+
+    /// How many parts of the file were asked for so far, one after the other; a part that was asked for again counts once. The count outlives the download.
+    pub fn parts(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.parts)
     }
 
     /// Bytes of the file that arrived so far, read or waiting to be read. The count outlives the download.

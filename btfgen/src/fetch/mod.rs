@@ -115,7 +115,7 @@ impl Client {
 
     /// Asks for `url` and returns its body, not yet read. Retries until an answer comes or the attempts are used up.
     pub async fn get(&self, url: &Url) -> Result<Body, Error> {
-        Body::open(self.clone(), url.clone()).await
+        Body::open(self.clone(), url.clone(), None).await
     }
 
     /// The whole of `url`, refused when longer than `limit` bytes.
@@ -138,7 +138,13 @@ impl Client {
     /// Asks for `url` and returns its body as a blocking reader. Call it where blocking is allowed: not from async code
     /// other than `spawn_blocking`.
     pub fn open(&self, url: &Url) -> Result<Download, Error> {
-        Download::open(self, url)
+        Download::open(self, url, None)
+    }
+
+    /// The same, for who will leave early: `first` bytes are asked for, and more, by further requests, when they are read. [`Client::open`] is cheaper for who reads
+    /// on: a server sends ahead as much as the systems on both sides buffer, some megabytes.
+    pub fn open_some(&self, url: &Url, first: u64) -> Result<Download, Error> {
+        Download::open(self, url, Some(first))
     }
 
     /// `url` to be read in parts. Nothing is asked for yet.

@@ -63,18 +63,28 @@ pub(super) struct Stream {
     download: Download,
     arrived: Arc<AtomicU64>,
     counted: u64,
+    parts: Arc<AtomicU64>,
+    asked: u64,
     spent: Spent,
 }
 
 impl Stream {
-    /// Begins to stream a package.
-    pub(super) fn open(client: &Client, package: &Package, spent: &Spent) -> Result<Self, Error> {
+    /// Begins to stream a package. Of one that is left early, `first` bytes are asked for at first.
+    pub(super) fn open(
+        client: &Client,
+        package: &Package,
+        first: Option<u64>,
+        spent: &Spent,
+    ) -> Result<Self, Error> {
         spent.ask();
-        let download = client.open(&package.url)?;
+        let download = match first {
+            Some(first) => client.open_some(&package.url, first)?,
+            None => client.open(&package.url)?,
+        };
         check_length(package, download.len())?;
         spent.learn(download.len());
-        let arrived = download.received();
-        Ok(Self { download, arrived, counted: 0, spent: spent.clone() })
+        let (arrived, parts) = (download.received(), download.parts());
+        Ok(Self { download, arrived, counted: 0, parts, asked: 1, spent: spent.clone() })
     }
 
     /// Length of the package, where the server told it.
@@ -86,6 +96,9 @@ impl Stream {
         let arrived = self.arrived.load(Ordering::Relaxed);
         self.spent.add(arrived - self.counted);
         self.counted = arrived;
+        let parts = self.parts.load(Ordering::Relaxed);
+        (self.asked..parts).for_each(|_| self.spent.ask());
+        self.asked = parts;
     }
 }
 

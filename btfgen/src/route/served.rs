@@ -75,7 +75,7 @@ impl Work<'_> {
     }
 
     fn open_if_there(&self, package: &Package, spent: &Spent) -> Result<Option<Stream>, Error> {
-        match Stream::open(self.client, package, spent) {
+        match Stream::open(self.client, package, None, spent) {
             Err(Error::Fetch(error)) if error.is_not_found() => Ok(None),
             opened => opened.map(Some),
         }

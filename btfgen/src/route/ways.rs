@@ -19,6 +19,11 @@ use crate::repo::offer;
 use crate::vmlinux::{self, Extracted, From};
 use crate::{dwarf, image};
 
+/// How much of an image's package is asked for at first, in bytes: vmlinuz ends at 7 to 13 million in Debian's.
+const FIRST_OF_IMAGE: u64 = 13 << 20;
+/// How much for the configuration, which comes before vmlinuz: it ends at less than 1.5 million.
+const FIRST_OF_CONFIG: u64 = 3 << 19;
+
 /// What is looked for in a package that is streamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Aim {
@@ -121,9 +126,11 @@ impl<'a> Work<'a> {
         &self,
         package: &Package,
         spent: &Spent,
+        first: Option<u64>,
         options: package::Options,
     ) -> Result<Search<Stream>, Error> {
-        let stream = Stream::open(self.client, package, spent)?;
+        let first = first.filter(|_| self.options.verify == Verify::Sparse && !self.options.modules);
+        let stream = Stream::open(self.client, package, first, spent)?;
         let options = package::Options {
             release: self.release.map(str::to_owned),
             places: self.places.clone(),
@@ -142,7 +149,7 @@ impl<'a> Work<'a> {
     pub(super) fn image(&mut self, package: &Package, only: bool) -> Result<Option<Fetched>, Error> {
         self.go(Way::Image, package, |work, spent| {
             let aim = package::Options { aim: package::Aim::Image, needs_btf: true, ..Default::default() };
-            let tried = work.search(package, spent, aim).and_then(|mut search| {
+            let tried = work.search(package, spent, Some(FIRST_OF_IMAGE), aim).and_then(|mut search| {
                 let found = search.kernel()?;
                 let path = found.path.clone();
                 let (extracted, way) = from_image(&found)?;
@@ -167,7 +174,7 @@ impl<'a> Work<'a> {
                 before_modules: aim == Aim::BeforeModules,
                 ..Default::default()
             };
-            let mut search = work.search(package, spent, options)?;
+            let mut search = work.search(package, spent, None, options)?;
             let found = match search.kernel() {
                 Err(PackageError::AfterModules) => return Ok((None, PackageError::AfterModules.to_string())),
                 found => found?,
@@ -297,7 +304,8 @@ impl<'a> Work<'a> {
     /// The configuration alone. `None`: it is not in that package.
     pub(super) fn config(&mut self, package: &Package) -> Result<Option<Vec<u8>>, Error> {
         self.go(Way::Config, package, |work, spent| {
-            let mut search = work.search(package, spent, package::Options::default())?;
+            let mut search =
+                work.search(package, spent, Some(FIRST_OF_CONFIG), package::Options::default())?;
             let config = search.config()?;
             check_end(package, &search.end()?)?;
             Ok(match config {
@@ -344,7 +352,7 @@ impl<'a> Work<'a> {
         self.seen.push(package.url.clone());
         let release = fetched.release.clone();
         self.go(way, package, |work, spent| {
-            let mut search = work.search(package, spent, package::Options::default())?;
+            let mut search = work.search(package, spent, None, package::Options::default())?;
             search.only(release);
             let before = fetched.modules.btf.len();
             let came = work.convert(&mut search, &fetched.btf, &mut fetched.modules)?;
