@@ -178,7 +178,7 @@ impl Http {
                     return Ok(None);
                 }
                 Next::End if self.until == Some(self.offset) => {
-                    self.resume(client, url, Broken::Planned).await?
+                    self.resume(client, url, Broken::Planned).await?;
                 }
                 // The length is known and was not reached: hyper reports that as an error, except where a proxy
                 // rewrote the framing.

@@ -174,7 +174,8 @@ impl<'a> Work<'a> {
                 before_modules: aim == Aim::BeforeModules,
                 ..Default::default()
             };
-            let mut search = work.search(package, spent, None, options)?;
+            let first = Some(FIRST_OF_IMAGE).filter(|_| aim == Aim::Either && is_named_image(&package.url));
+            let mut search = work.search(package, spent, first, options)?;
             let found = match search.kernel() {
                 Err(PackageError::AfterModules) => return Ok((None, PackageError::AfterModules.to_string())),
                 found => found?,
@@ -374,6 +375,12 @@ impl<'a> Work<'a> {
         let index = BaseIndex::of(&base).map_err(Error::Base)?;
         Ok(modules::convert(search, &index, self.options.from, self.options.threads, modules)?)
     }
+}
+
+/// Whether a file's name says that it is the package of a bootable kernel. Whoever asks has looked for the names of debug packages before.
+fn is_named_image(url: &Url) -> bool {
+    let name = url.path_segments().and_then(|mut path| path.next_back()).unwrap_or_default();
+    ["linux-image-", "linux-binary-", "kernel-core-"].iter().any(|start| name.starts_with(start))
 }
 
 /// The BTF inside a bootable kernel, and the way to it.
