@@ -94,9 +94,10 @@ url=$1 release=$2 folder=$3
 rm -rf "$folder" && mkdir "$folder" && cd "$folder"
 curl -sSf -o package.deb "$url"
 dpkg-deb --fsys-tarfile package.deb | tar -xO --wildcards "./usr/lib/debug/*vmlinux*" > vmlinux
-if readelf -SW vmlinux | grep -q ' [.]BTF '; then
-    objcopy -O binary --only-section=.BTF --set-section-flags .BTF=alloc vmlinux "$release.btf" 2>/dev/null ||
-        llvm-objcopy --dump-section ".BTF=$release.btf" vmlinux /dev/null
+section=$(readelf -SW vmlinux | sed 's/\\[ */[/' | awk '$2 == ".BTF" { print "0x" $5, "0x" $6 }')
+if [ -n "$section" ]; then
+    read -r offset size <<<"$section"
+    dd if=vmlinux of="$release.btf" bs=1M iflag=skip_bytes,count_bytes skip=$((offset)) count=$((size)) status=none
 else
     pahole --btf_gen_floats --btf_encode_detached="$release.btf" vmlinux
 fi
