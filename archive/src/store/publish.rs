@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::tree::run;
+use super::tree::{Version, run};
 use super::{Archive, Error, Result, now};
 use crate::snapshot::{self, Latest, Snapshot};
 use crate::{Digest, KernelRecord};
+
+/// How often publishing is tried when others publish to the same bucket from other catalogs.
+const ATTEMPTS: usize = 5;
 
 /// What publishing did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,11 +28,33 @@ impl Archive {
     /// [`Error::BreaksWithSnapshot`] if the catalog lacks a kernel of the newest snapshot, or has it with other BTF
     /// without a recorded reason; [`Error::RolledBack`] if the tree lacks snapshots that were published.
     pub async fn publish(&self) -> Result<Published> {
-        let _lock = (self.tree.lock().await?, self.catalog.alone().await?);
-        let mut latest = self.latest().await?;
+        let _alone = self.alone().await?;
+        // Only those with other catalogs for the same bucket can come between.
+        for _ in 0..ATTEMPTS {
+            if let Some(published) = self.try_to_publish().await? {
+                return Ok(published);
+            }
+            self.catch_up().await?;
+        }
+        Err(Error::Overtaken { path: snapshot::LATEST.to_owned() })
+    }
+
+    /// Publishes, unless somebody else does so meanwhile.
+    async fn try_to_publish(&self) -> Result<Option<Published>> {
+        let (mut latest, mut version) = match self.latest_version().await? {
+            Some((latest, version)) => (Some(latest), Some(version)),
+            None => (None, None),
+        };
+        // What others published from other catalogs is in the next snapshot too.
+        if latest.as_ref().map(|latest| latest.number) > self.catalog.newest_snapshot().await? {
+            self.catch_up().await?;
+        }
         // A snapshot that a killed process wrote but did not announce stays what it is: announce it first.
         while let Some(next) = self.unannounced(latest.as_ref()).await? {
-            self.announce(&next).await?;
+            version = self.announce(&next, version.as_ref()).await?;
+            if version.is_none() {
+                return Ok(None);
+            }
             latest = Some(next);
         }
         let number = latest.as_ref().map_or(0, |latest| latest.number);
@@ -41,7 +66,7 @@ impl Archive {
             let before = self.checked_snapshot(latest).await?;
             self.check_continuity(&before, &kernels).await?;
             if before.kernels == kernels {
-                return Ok(Published { latest: latest.clone(), new: false });
+                return Ok(Some(Published { latest: latest.clone(), new: false }));
             }
         }
         let previous = latest.as_ref().map(Latest::link);
@@ -49,11 +74,10 @@ impl Archive {
         let (zst, latest) = run(move || snapshot.encode()).await?;
         let path = snapshot::path(latest.number);
         if !self.tree.put_new(&path, zst).await? {
-            // Only a writer that ignores the lock can have made it since.
-            return Err(Error::AlreadyThere { path });
+            return Ok(None);
         }
-        self.announce(&latest).await?;
-        Ok(Published { latest, new: true })
+        let announced = self.announce(&latest, version.as_ref()).await?;
+        Ok(announced.map(|_| Published { latest, new: true }))
     }
 
     /// The snapshot that follows the newest announced one, if it was written.
@@ -74,9 +98,23 @@ impl Archive {
         Ok(Some(Latest { format: snapshot::FORMAT, number, digest, size, created: found.created }))
     }
 
-    async fn announce(&self, latest: &Latest) -> Result<()> {
-        self.tree.put(snapshot::LATEST, latest.encode()?).await?;
-        self.catalog.record_snapshot(latest).await
+    /// Names a snapshot in `latest.json`, if that is still as it was `before`; gives its new state.
+    async fn announce(&self, latest: &Latest, before: Option<&Version>) -> Result<Option<Version>> {
+        let swapped = self.tree.swap(snapshot::LATEST, latest.encode()?, before).await?;
+        if swapped.is_some() {
+            self.catalog.record_snapshot(latest).await?;
+        }
+        Ok(swapped)
+    }
+
+    /// `latest.json` and which state of it that is.
+    pub(super) async fn latest_version(&self) -> Result<Option<(Latest, Version)>> {
+        let object = |source| Error::Object { path: snapshot::LATEST.to_owned(), source };
+        match self.tree.get_version(snapshot::LATEST, snapshot::MAX_LATEST as u64).await {
+            Ok((json, version)) => Ok(Some((Latest::decode(&json).map_err(object)?, version))),
+            Err(Error::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The snapshot that `latest.json` names, checked against the digest there.

@@ -10,7 +10,7 @@ use btf_archive::store::{Backlog, Worker};
 
 use crate::Site;
 
-both!(jobs_in_turn, jobs_leases, jobs_of_one_key, jobs_put_back, jobs_shared, jobs_of_dead_processes);
+each!(jobs_in_turn, jobs_leases, jobs_of_one_key, jobs_put_back, jobs_shared, jobs_of_dead_processes);
 
 const LEASE: Duration = Duration::from_secs(60);
 

@@ -5,7 +5,7 @@ use btf_archive::{Digest, snapshot};
 
 use crate::{Site, archive, btf, draft, files, keys};
 
-both!(publish_numbers, publish_empty, publish_tree_is_enough, publish_old_tree, publish_tampered);
+each!(publish_numbers, publish_empty, publish_tree_is_enough, publish_old_tree, publish_tampered);
 
 const FIRST: &str = "debian/11/i386/5.10.0-34-686-pae";
 const SECOND: &str = "debian/11/i386/5.10.0-35-686-pae";
