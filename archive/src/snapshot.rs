@@ -178,6 +178,7 @@ mod tests {
             digest: Digest::of(key.as_bytes()),
             raw_size: 3_600_000,
             zst_size: 980_000,
+            base: None,
             config: None,
             modules: None,
             provenance: Provenance {
