@@ -125,7 +125,7 @@ impl Archive {
             let (digest, raw_size) = (Digest::of(&raw), raw.len() as u64);
             let zst_size = self.store_blob(&digest, raw).await?;
             *place = Some(digest);
-            blobs.push(StoredBlob { digest, raw_size, zst_size });
+            blobs.push(StoredBlob { digest, raw_size, zst_size, base: None });
         }
         Ok(blobs)
     }
@@ -133,6 +133,7 @@ impl Archive {
     /// Makes sure that the blob is there; gives its stored size in bytes.
     async fn store_blob(&self, digest: &Digest, raw: Bytes) -> Result<u64> {
         let path = blob::path(digest);
+        self.catalog.touch(&[(*digest, raw.len() as u64)]).await?;
         if let Some(size) = self.tree.size(&path).await? {
             return Ok(size);
         }
@@ -167,6 +168,7 @@ async fn inspect(draft: KernelDraft, raw: Bytes) -> Result<KernelRecord> {
         digest,
         raw_size,
         zst_size: 0,
+        base: None,
         config: None,
         modules: None,
         provenance,
