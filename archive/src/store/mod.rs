@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! blobs/sha256/ab/abcd….zst    one blob, named by the digest of its raw BTF
-//! snapshots/000042.json.zst    everything the catalog knew
+//! snapshots/000042.json.zst    a snapshot: which parts hold everything the catalog knew
+//! snapshots/parts/ab/….json.zst  those parts, which snapshots share
 //! latest.json                  which snapshot is the newest
 //! catalog.sqlite               what is known now, for lookups; or a PostgreSQL database by URL in its place
 //! ```
 //!
 //! The order of writes makes every crash harmless: a blob is on disk before the catalog names it, a snapshot holds only
-//! what the catalog has, and `latest.json` comes last. Whatever a killed process leaves undone, doing it again does it
+//! what the catalog has, its parts are there before it, and `latest.json` comes last. Whatever a killed process leaves undone, doing it again does it
 //! once: blobs are named by content, a catalog row that is there is left alone, a snapshot that was written but not
 //! announced is announced by the next [`Archive::publish`]. The tree alone is enough: a catalog that is missing or
 //! older than the tree is brought up to date from the newest snapshot when the archive is opened.
@@ -37,13 +38,16 @@ pub use catalog::{
 pub use error::{Error, Result};
 pub use publish::Published;
 
-use crate::snapshot::{self, Latest, Snapshot};
+use crate::snapshot::{self, Head, Index, Latest, Snapshot, part};
 use crate::{Digest, KernelRecord, blob};
 use location::Location;
 use tree::Tree;
 
 /// The catalog's file in an archive's directory.
 const CATALOG: &str = "catalog.sqlite";
+
+/// How many parts of a snapshot are read at once.
+const PARTS_AT_ONCE: usize = 16;
 
 /// One archive, open for reading and writing. Cheap to share behind an `Arc`; several processes may have it open.
 #[derive(Debug)]
@@ -317,15 +321,50 @@ impl Archive {
         self.tree.get(snapshot::LATEST, snapshot::MAX_LATEST as u64).await
     }
 
-    /// A published snapshot, by number.
+    /// A published snapshot, by number, with all its kernels.
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::Object`].
     pub async fn snapshot(&self, number: u64) -> Result<Snapshot> {
+        match self.head(number).await? {
+            Head::Whole(snapshot) => Ok(snapshot),
+            Head::Index(index) => self.assemble(index).await,
+        }
+    }
+
+    /// The file of a published snapshot, by number: its index, or all of it in format 1.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Object`].
+    pub async fn head(&self, number: u64) -> Result<Head> {
         let path = snapshot::path(number);
-        let zst = self.tree.get(&path, snapshot::MAX_RAW as u64).await?;
-        let decoded = tree::run(move || Snapshot::decode(&zst)).await;
+        let zst = self.snapshot_zst(number).await?;
+        let decoded = tree::run(move || Head::decode(&zst)).await;
         decoded.map_err(|source| Error::Object { path, source })
+    }
+
+    /// A part of a snapshot as stored, not checked.
+    ///
+    /// # Errors
+    /// [`Error::Missing`].
+    pub async fn part_zst(&self, digest: &Digest) -> Result<Bytes> {
+        self.tree.get(&part::path(digest), part::MAX_ZST).await
+    }
+
+    /// All of a snapshot, of its index and parts.
+    async fn assemble(&self, index: Index) -> Result<Snapshot> {
+        let fetch = |place: usize| {
+            let digest = index.parts[place].digest;
+            async move { self.part_zst(&digest).await }
+        };
+        let mut parts = futures::stream::iter(0..index.parts.len()).map(fetch).buffered(PARTS_AT_ONCE);
+        let mut assembly = index.assemble();
+        for part in &index.parts {
+            let Some(zst) = parts.next().await else { break };
+            let object = |source| Error::Object { path: part.path(), source };
+            assembly.add(&zst?).map_err(object)?;
+        }
+        assembly.finish().map_err(|source| Error::Object { path: snapshot::path(index.number), source })
     }
 
     /// The file of a published snapshot as stored.

@@ -6,7 +6,7 @@ use btf_archive::store::{Error, FailureClass, FailureReport, Retry, Subject};
 
 use crate::{Site, btf, draft};
 
-each!(failures_counted, failures_pauses, failures_pages, failures_all);
+both!(failures_counted, failures_pauses, failures_pages, failures_all);
 
 const KEY: &str = "debian/11/i386/5.10.0-35-686-pae";
 

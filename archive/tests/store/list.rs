@@ -4,7 +4,7 @@ use btf_archive::store::{Archive, Error, Filter};
 
 use crate::{Site, archive, build_id, keys};
 
-each!(list_pages, list_cursor, list_filters);
+both!(list_pages, list_cursor, list_filters);
 
 /// In the order in which they must be listed.
 const KEYS: &[&str] = &[

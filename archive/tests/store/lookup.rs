@@ -4,7 +4,7 @@ use btf_archive::store::{Archive, Error, KernelDraft, Lookup, LookupQuery};
 
 use crate::{Site, archive, btf, build_id, draft, keys};
 
-each!(
+both!(
     lookup_by_build_id,
     lookup_one_kernel_two_names,
     lookup_wrong_build_id,
