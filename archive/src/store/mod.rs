@@ -17,6 +17,7 @@
 mod add;
 mod catalog;
 mod error;
+mod gc;
 mod location;
 mod publish;
 mod tree;
@@ -36,6 +37,7 @@ pub use catalog::{
     MAX_PAGE, Page, Retry, Subject, Worker,
 };
 pub use error::{Error, Result};
+pub use gc::{Garbage, Retention};
 pub use publish::Published;
 
 use crate::snapshot::{self, Head, Index, Latest, Snapshot, part};

@@ -34,6 +34,7 @@ macro_rules! each {
 mod add;
 mod crash;
 mod failures;
+mod gc;
 mod jobs;
 mod list;
 mod lookup;

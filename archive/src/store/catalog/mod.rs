@@ -5,6 +5,7 @@ mod failures;
 mod jobs;
 mod list;
 mod lookup;
+mod retained;
 mod rows;
 mod worker;
 mod write;
