@@ -170,9 +170,7 @@ impl Archive {
             }
         }
         let mut needed = self.needed_by_snapshots(retention.snapshots).await?;
-        for kernel in self.catalog.all().await? {
-            needed.name(&kernel);
-        }
+        needed.blobs.extend(self.catalog.all().await?.iter().flat_map(KernelRecord::blobs));
         let bases = self.bases(&deltas).await?;
         // Bases of bases, too; a list of one's own digests ends even if they go in a circle.
         let mut left: Vec<_> = needed.blobs.iter().copied().collect();
@@ -234,14 +232,16 @@ impl Archive {
             let head = self.checked_head(number, link.take()).await?;
             link = head.previous();
             match head {
-                Head::Whole(snapshot) => snapshot.kernels.iter().for_each(|kernel| needed.name(kernel)),
+                Head::Whole(snapshot) => {
+                    needed.blobs.extend(snapshot.kernels.iter().flat_map(KernelRecord::blobs))
+                }
                 Head::Index(index) => {
                     for (place, part) in index.parts.iter().enumerate() {
                         if needed.parts.insert(part.digest) {
                             let zst = self.part_zst(&part.digest).await?;
                             let object = |source| Error::Object { path: part.path(), source };
                             let kernels = index.read_part(place, &zst).map_err(object)?;
-                            kernels.iter().for_each(|kernel| needed.name(kernel));
+                            needed.blobs.extend(kernels.iter().flat_map(KernelRecord::blobs));
                         }
                     }
                 }
@@ -275,16 +275,8 @@ impl Archive {
     }
 }
 
-impl Needed {
-    fn name(&mut self, kernel: &KernelRecord) {
-        let KernelRecord { digest, base, config, modules, .. } = kernel;
-        self.blobs.insert(*digest);
-        self.blobs.extend([base, config, modules].into_iter().flatten());
-    }
-}
-
 /// The blob that lies there, and whether as a delta.
-fn blob_of_path(path: &str) -> Option<(Digest, bool)> {
+pub(super) fn blob_of_path(path: &str) -> Option<(Digest, bool)> {
     if let Some(digest) = blob::digest_of_path(path) {
         return Some((digest, false));
     }
@@ -292,13 +284,13 @@ fn blob_of_path(path: &str) -> Option<(Digest, bool)> {
     Some((blob::digest_of_path(&whole)?, true))
 }
 
-fn delta_path(digest: &Digest) -> String {
+pub(super) fn delta_path(digest: &Digest) -> String {
     let whole = blob::path(digest);
     format!("{}.delta", whole.trim_end_matches(".zst"))
 }
 
 /// The base that a delta's header names.
-fn base_of(header: &[u8]) -> Option<Digest> {
+pub(super) fn base_of(header: &[u8]) -> Option<Digest> {
     if !header.starts_with(b"BTFDELTA") {
         return None;
     }

@@ -44,6 +44,7 @@ mod postgresql;
 mod publish;
 #[path = "../s3/mod.rs"]
 mod s3_server;
+mod scrub;
 mod several;
 
 use std::ffi::OsStr;

@@ -45,6 +45,30 @@ impl Catalog {
         transaction.commit().await
     }
 
+    /// The digest of a snapshot's file, if this catalog has seen it.
+    pub(in crate::store) async fn snapshot_digest(&self, number: u64) -> Result<Option<Digest>> {
+        let sql = Sql::new("SELECT digest FROM snapshots WHERE number = ? AND digest <> ''").bind(number);
+        let odd =
+            |error: crate::Error| Error::Row { key: format!("snapshot {number}"), reason: error.to_string() };
+        let row = self.database.fetch_one(sql).await?;
+        row.map(|row| row.text("digest")?.parse().map_err(odd)).transpose()
+    }
+
+    /// A blob was written anew, whole.
+    pub(in crate::store) async fn restored(
+        &self,
+        digest: &Digest,
+        raw_size: u64,
+        zst_size: u64,
+    ) -> Result<()> {
+        let sql = Sql::new(
+            "INSERT INTO blobs (digest, raw_size, zst_size) VALUES (?, ?, ?) \
+             ON CONFLICT (digest) DO UPDATE SET zst_size = excluded.zst_size, base = NULL",
+        );
+        self.database.execute(sql.bind(digest.to_string()).bind(raw_size).bind(zst_size)).await?;
+        Ok(())
+    }
+
     /// Forgets those of these blobs that no kernel has, that no other blob is made on, and that nobody touched within `grace`. They are to be
     /// removed from the tree before the transaction is committed: who touches one of them waits for that.
     pub(in crate::store) async fn discard(
