@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::tree::run;
+use super::tree::{Version, run};
 use super::{Archive, Error, Result, now};
 use crate::KernelRecord;
 use crate::snapshot::{self, Encoded, Head, Index, Latest, PartRef, Snapshot};
+
+/// How often publishing is tried when others publish to the same bucket from other catalogs.
+const ATTEMPTS: usize = 5;
 
 /// What publishing did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,11 +29,33 @@ impl Archive {
     /// [`Error::BreaksWithSnapshot`] if the catalog lacks a kernel of the newest snapshot, or has it with other BTF
     /// without a recorded reason; [`Error::RolledBack`] if the tree lacks snapshots that were published.
     pub async fn publish(&self) -> Result<Published> {
-        let _lock = (self.tree.lock().await?, self.catalog.alone().await?);
-        let mut latest = self.latest().await?;
+        let _alone = self.alone().await?;
+        // Only those with other catalogs for the same bucket can come between.
+        for _ in 0..ATTEMPTS {
+            if let Some(published) = self.try_to_publish().await? {
+                return Ok(published);
+            }
+            self.catch_up().await?;
+        }
+        Err(Error::Overtaken { path: snapshot::LATEST.to_owned() })
+    }
+
+    /// Publishes, unless somebody else does so meanwhile.
+    async fn try_to_publish(&self) -> Result<Option<Published>> {
+        let (mut latest, mut version) = match self.latest_version().await? {
+            Some((latest, version)) => (Some(latest), Some(version)),
+            None => (None, None),
+        };
+        // What others published from other catalogs is in the next snapshot too.
+        if latest.as_ref().map(|latest| latest.number) > self.catalog.newest_snapshot().await? {
+            self.catch_up().await?;
+        }
         // A snapshot that a killed process wrote but did not announce stays what it is: announce it first.
         while let Some(next) = self.unannounced(latest.as_ref()).await? {
-            self.announce(&next).await?;
+            version = self.announce(&next, version.as_ref()).await?;
+            if version.is_none() {
+                return Ok(None);
+            }
             latest = Some(next);
         }
         let number = latest.as_ref().map_or(0, |latest| latest.number);
@@ -45,7 +70,7 @@ impl Archive {
             // One of format 1 is followed by one of today's, whatever it says.
             if let Some(index) = index {
                 if snapshot.kernels == kernels {
-                    return Ok(Published { latest: latest.clone(), new: false });
+                    return Ok(Some(Published { latest: latest.clone(), new: false }));
                 }
                 before = Some((index, snapshot));
             }
@@ -59,11 +84,10 @@ impl Archive {
         }
         let path = snapshot::path(latest.number);
         if !self.tree.put_new(&path, index).await? {
-            // Only a writer that ignores the lock can have made it since.
-            return Err(Error::AlreadyThere { path });
+            return Ok(None);
         }
-        self.announce(&latest).await?;
-        Ok(Published { latest, new: true })
+        let announced = self.announce(&latest, version.as_ref()).await?;
+        Ok(announced.map(|_| Published { latest, new: true }))
     }
 
     /// Writes a part of a snapshot, unless it is there.
@@ -93,9 +117,23 @@ impl Archive {
         Ok(Some(Latest::of(number, found.created(), &zst)))
     }
 
-    async fn announce(&self, latest: &Latest) -> Result<()> {
-        self.tree.put(snapshot::LATEST, latest.encode()?).await?;
-        self.catalog.record_snapshot(latest).await
+    /// Names a snapshot in `latest.json`, if that is still as it was `before`; gives its new state.
+    async fn announce(&self, latest: &Latest, before: Option<&Version>) -> Result<Option<Version>> {
+        let swapped = self.tree.swap(snapshot::LATEST, latest.encode()?, before).await?;
+        if swapped.is_some() {
+            self.catalog.record_snapshot(latest).await?;
+        }
+        Ok(swapped)
+    }
+
+    /// `latest.json` and which state of it that is.
+    pub(super) async fn latest_version(&self) -> Result<Option<(Latest, Version)>> {
+        let object = |source| Error::Object { path: snapshot::LATEST.to_owned(), source };
+        match self.tree.get_version(snapshot::LATEST, snapshot::MAX_LATEST as u64).await {
+            Ok((json, version)) => Ok(Some((Latest::decode(&json).map_err(object)?, version))),
+            Err(Error::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The snapshot that `latest.json` names, checked against the digest there, and its index if it has one.
