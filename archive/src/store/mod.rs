@@ -34,8 +34,8 @@ use tempfile::TempDir;
 
 pub use add::{Added, Beside, KernelDraft};
 pub use catalog::{
-    Backlog, Catalog, Failure, FailureClass, FailureReport, Failures, Filter, Job, Lookup, LookupQuery,
-    MAX_PAGE, Page, Retry, Subject, Worker,
+    AuditEntry, Backlog, Catalog, Failure, FailureClass, FailureReport, Failures, Filter, Job, Lookup,
+    LookupQuery, MAX_PAGE, Page, Permission, Retry, Scope, Subject, Token, Worker,
 };
 pub use error::{Error, Result};
 pub use gc::{Garbage, Retention};

@@ -46,6 +46,7 @@ mod publish;
 mod s3_server;
 mod scrub;
 mod several;
+mod tokens;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
