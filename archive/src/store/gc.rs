@@ -233,7 +233,7 @@ impl Archive {
             link = head.previous();
             match head {
                 Head::Whole(snapshot) => {
-                    needed.blobs.extend(snapshot.kernels.iter().flat_map(KernelRecord::blobs))
+                    needed.blobs.extend(snapshot.kernels.iter().flat_map(KernelRecord::blobs));
                 }
                 Head::Index(index) => {
                     for (place, part) in index.parts.iter().enumerate() {

@@ -201,23 +201,20 @@ impl<F: FnMut(Scrubbed)> Pass<'_, F> {
                 }
                 Err(error) => Err(error),
             };
-            match &head {
-                Ok(head) => {
-                    link = head.previous();
-                    match head {
-                        Head::Whole(snapshot) => {
-                            blobs.extend(snapshot.kernels.iter().flat_map(KernelRecord::blobs));
-                        }
-                        Head::Index(index) => {
-                            for (place, part) in index.parts.iter().enumerate() {
-                                if parts.insert(part.digest) {
-                                    self.part(index, place, blobs).await;
-                                }
+            if let Ok(head) = &head {
+                link = head.previous();
+                match head {
+                    Head::Whole(snapshot) => {
+                        blobs.extend(snapshot.kernels.iter().flat_map(KernelRecord::blobs));
+                    }
+                    Head::Index(index) => {
+                        for (place, part) in index.parts.iter().enumerate() {
+                            if parts.insert(part.digest) {
+                                self.part(index, place, blobs).await;
                             }
                         }
                     }
                 }
-                Err(_) => {}
             }
             self.seen(&path, size, head.map(|_| ()), known).await;
         }
