@@ -4,7 +4,8 @@
 //! it leads to. What has no name is told apart by what it leads to itself, a few steps deep. Equal hashes are matched in order, with a preference for the
 //! neighbour of what was matched last, which makes long runs; what is left is matched by name, or by its place between neighbours.
 
-use super::view::{View, each_type, kind_of};
+use super::encode::Blob;
+use super::view::{kind_of, replace};
 
 /// How far the identity of a type without a name is followed.
 const ROUNDS: usize = 3;
@@ -20,7 +21,7 @@ struct Identities {
 }
 
 /// For each new id the base's that became it; 0 for none. Names of both must be offsets of known strings.
-pub(super) fn align(base: &View<'_>, new: &View<'_>) -> Vec<u32> {
+pub(super) fn align(base: &Blob<'_>, new: &Blob<'_>) -> Vec<u32> {
     let (of_base, of_new) = (Identities::new(base), Identities::new(new));
     let mut matches = Matches { base, new, base_of: vec![0; new.ids()], used: vec![false; base.ids()] };
     matches.by_hash(&of_base.deep, &of_new.deep);
@@ -32,8 +33,8 @@ pub(super) fn align(base: &View<'_>, new: &View<'_>) -> Vec<u32> {
 }
 
 struct Matches<'a> {
-    base: &'a View<'a>,
-    new: &'a View<'a>,
+    base: &'a Blob<'a>,
+    new: &'a Blob<'a>,
     base_of: Vec<u32>,
     used: Vec<bool>,
 }
@@ -46,12 +47,11 @@ impl Matches<'_> {
             (1..base.len()).filter(|id| is_free(*id)).map(|id| (base[id], id as u32)).collect();
         index.sort_unstable();
         let mut last = 0_usize;
-        for id in 1..new.len() {
+        for (id, &hash) in new.iter().enumerate().skip(1) {
             if self.base_of[id] != 0 {
                 last = self.base_of[id] as usize;
                 continue;
             }
-            let hash = new[id];
             if hash == 0 {
                 continue;
             }
@@ -101,7 +101,7 @@ impl Matches<'_> {
 }
 
 impl Identities {
-    fn new(view: &View<'_>) -> Self {
+    fn new(view: &Blob<'_>) -> Self {
         let mut labels = Vec::with_capacity(view.ids());
         let mut named = Vec::with_capacity(view.ids());
         for id in 0..view.ids() {
@@ -119,17 +119,16 @@ impl Identities {
         for id in 0..view.ids() {
             copy.clear();
             copy.extend_from_slice(view.record(id));
-            let mut refs = 0;
             let mut hash = 0;
-            each_type(&mut copy, |ty| {
-                let at = *ty as usize;
+            let follow_type = |ty: u32| {
+                let at = ty as usize;
                 hash = mix(hash, labels.get(at).copied().unwrap_or(1));
                 if named.get(at) == Some(&0) && at != 0 {
-                    follow.push(*ty);
+                    follow.push(ty);
                 }
-                refs += 1;
-                *ty = 0;
-            });
+                0
+            };
+            replace(&mut copy, follow_type, |name| name);
             for pair in copy.chunks(2) {
                 let pair = u64::from(pair[0]) << 32 | u64::from(*pair.get(1).unwrap_or(&0));
                 hash = mix(hash, pair);

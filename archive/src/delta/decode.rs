@@ -5,8 +5,8 @@
 
 use super::number::Cursor;
 use super::records::{Names, RecordStreams, Script, ScriptStreams, assemble, correct};
-use super::strings::{FirstUse, Known, Placed, no_such_name};
-use super::view::{Lengths, Sections, View, each_name};
+use super::strings::{FirstUse, Known, Placed};
+use super::view::{Cell, Lengths, Sections, View, replace};
 use super::{Header, frame};
 use crate::{Error, Result};
 
@@ -80,26 +80,44 @@ pub(super) fn decode(base: &[u8], header: &Header, streams: &[u8]) -> Result<Vec
         words: &mut words,
         shifts: &mut shifts,
     };
-    let mut all = assemble(&base, &known, &script, &mut record_streams, (&lengths, sizes.words))?;
-    correct(&mut all, &mut name_places, |_| right_names.next(&known))?;
-    correct(&mut all, &mut type_places, |id| Ok(id.wrapping_add(right_types.signed()? as u32)))?;
-    correct(&mut all, &mut word_places, |word| Ok(word.wrapping_add(right_words.signed()? as u32)))?;
-
-    let placed = if sizes.form & BY_USE == 0 {
-        number_names(&mut all, &lengths, &known, |_| {})?;
-        Placed::by_base(&known, &mut order, sizes.strings)?
-    } else {
-        let used = first_use(&mut all, &lengths, &known)?;
-        Placed::by_use(&known, &used, &mut order, sizes.strings)?
+    let inputs = (&base, &known);
+    let shape = (&lengths, sizes.words);
+    // As the base and the delta are, so large is what they make, if not all of it is false.
+    let likely = sizes.raw_size.min(2 * base.words.len() * 4 + base.strings.len());
+    let mut out: Vec<[u8; 4]> = Vec::with_capacity(likely / 4 + 8);
+    let begin = sizes.begin(&mut out);
+    let mut set_right = |out: &mut [[u8; 4]], name: &dyn Fn(u32) -> u32| -> Result<()> {
+        correct(out, &mut name_places, |_| Ok(name(right_names.next(&known)?)))?;
+        correct(out, &mut type_places, |id| Ok(id.wrapping_add(right_types.signed()? as u32)))?;
+        correct(out, &mut word_places, |word| Ok(word.wrapping_add(right_words.signed()? as u32)))
     };
-    rename(&mut all, &lengths, &placed)?;
+    let placed = if sizes.form & BY_USE == 0 {
+        let placed = Placed::by_base(&known, &mut order, sizes.strings)?;
+        let name = |offset| placed.place(known.number(offset));
+        assemble(inputs, &script, &mut record_streams, shape, name, &mut out)?;
+        set_right(&mut out[begin..], &name)?;
+        placed
+    } else {
+        // Their order is known when all types are: until then names are numbers.
+        let name = |offset| known.number(offset);
+        assemble(inputs, &script, &mut record_streams, shape, name, &mut out)?;
+        set_right(&mut out[begin..], &name)?;
+        let mut first = FirstUse::new(&known);
+        each_name(&mut out[begin..], &lengths, |number| {
+            first.see(number);
+            number
+        })?;
+        let placed = Placed::by_use(&known, &first.finish(&known), &mut order, sizes.strings)?;
+        each_name(&mut out[begin..], &lengths, |number| placed.place(number))?;
+        placed
+    };
 
     for stream in [runs, steps, jumps, gone, shapes, types, words, shifts, right_types, right_words] {
         stream.end()?;
     }
     names.end()?;
     right_names.end()?;
-    sizes.write(&all, &placed.text, header.raw_size)
+    sizes.write(out, begin, &known, &placed)
 }
 
 /// How much there is of everything.
@@ -113,6 +131,8 @@ struct Sizes<'a> {
     strings: usize,
     header: Vec<u8>,
     layout: &'a [u8],
+    /// Bytes of all.
+    raw_size: usize,
 }
 
 impl<'a> Sizes<'a> {
@@ -138,47 +158,61 @@ impl<'a> Sizes<'a> {
         let layout = given(LAYOUT_GIVEN)?.unwrap_or(base.layout);
         let header = header.unwrap_or_else(|| usual_header(base, words * 4, strings));
         stream.end()?;
-        Ok(Self { form, ids, words, strings, header, layout })
+        Ok(Self { form, ids, words, strings, header, layout, raw_size })
+    }
+
+    /// Begins the blob with its header, if types come right behind it; gives how many words that is.
+    fn begin(&self, out: &mut Vec<[u8; 4]>) -> usize {
+        let is_usual =
+            Sections::parse(&self.header).is_some_and(|sections| sections.parts[0].0 == self.header.len());
+        match self.header.as_chunks() {
+            (words, []) if is_usual => {
+                out.extend_from_slice(words);
+                words.len()
+            }
+            _ => 0,
+        }
     }
 
     /// Header and sections, which must be where the header says, without anything between them.
-    fn write(&self, words: &[u32], strings: &[u8], raw_size: usize) -> Result<Vec<u8>> {
+    fn write(
+        &self,
+        mut types: Vec<[u8; 4]>,
+        begin: usize,
+        known: &Known<'_>,
+        strings: &Placed,
+    ) -> Result<Vec<u8>> {
         let wrong = |reason| Error::Delta { part: "sizes", offset: 0, reason };
         let sections = Sections::parse(&self.header).filter(|sections| sections.header == self.header.len());
         let sections = sections.ok_or_else(|| wrong("give a header that is none"))?;
-        let lengths = [words.len() * 4, strings.len(), self.layout.len()];
-        if words.len() != self.words || sections.parts.map(|(_, len)| len) != lengths {
+        if sections.big_endian {
+            types[begin..].iter_mut().for_each(|word| word.reverse());
+        }
+        let lengths = [self.words * 4, strings.len(), self.layout.len()];
+        if sections.parts.map(|(_, len)| len) != lengths {
             return Err(wrong("are not those of the sections"));
         }
         let mut order = [0, 1, 2];
         order.sort_by_key(|part| sections.parts[*part]);
-        let mut raw = Vec::with_capacity(raw_size);
-        raw.extend_from_slice(&self.header);
+        let types = types.into_flattened();
+        let (mut raw, types) = if begin > 0 { (types, Vec::new()) } else { (self.header.clone(), types) };
+        let mut end = self.header.len();
         for part in order {
             let (offset, len) = sections.parts[part];
-            if len > 0 && offset != raw.len() {
+            if len > 0 && offset != end {
                 return Err(wrong("leave a gap between two sections"));
             }
+            end += len;
             match part {
-                0 if sections.big_endian => append(&mut raw, words, u32::to_be_bytes),
-                0 => append(&mut raw, words, u32::to_le_bytes),
-                1 => raw.extend_from_slice(strings),
+                0 => raw.extend_from_slice(&types),
+                1 => strings.write(known, &mut raw),
                 _ => raw.extend_from_slice(self.layout),
             }
         }
-        if raw.len() != raw_size {
+        if raw.len() != self.raw_size {
             return Err(wrong("do not add up to the blob's"));
         }
         Ok(raw)
-    }
-}
-
-/// Appends words as bytes.
-fn append(raw: &mut Vec<u8>, words: &[u32], bytes: impl Fn(u32) -> [u8; 4]) {
-    let begin = raw.len();
-    raw.resize(begin + words.len() * 4, 0);
-    for (to, word) in raw[begin..].as_chunks_mut().0.iter_mut().zip(words) {
-        *to = bytes(*word);
     }
 }
 
@@ -193,48 +227,20 @@ pub(super) fn usual_header(base: &View<'_>, types: usize, strings: usize) -> Vec
     header
 }
 
-/// Calls `visit` for each name of all records.
-fn each(words: &mut [u32], lengths: &Lengths, mut visit: impl FnMut(&mut u32)) -> Result<()> {
+/// Replaces each name of all records.
+pub(super) fn each_name<C: Cell>(
+    words: &mut [C],
+    lengths: &Lengths,
+    mut new_name: impl FnMut(u32) -> u32,
+) -> Result<()> {
     let wrong = || Error::Delta { part: "types", offset: 0, reason: "do not hold together" };
     let mut rest = words;
     while !rest.is_empty() {
-        let info = *rest.get(1).ok_or_else(wrong)?;
+        let info = rest.get(1).ok_or_else(wrong)?.get();
         let len = lengths.of(info).ok_or_else(wrong)?;
         let (record, behind) = rest.split_at_mut_checked(len).ok_or_else(wrong)?;
-        each_name(record, &mut visit);
+        replace(record, |id| id, &mut new_name);
         rest = behind;
     }
     Ok(())
-}
-
-/// Makes names numbers of known strings instead of their offsets, and calls `visit` with each.
-fn number_names(
-    words: &mut [u32],
-    lengths: &Lengths,
-    known: &Known,
-    mut visit: impl FnMut(usize),
-) -> Result<()> {
-    each(words, lengths, |name| {
-        // What is no string's beginning becomes a number that no string has.
-        let number = known.number(*name).unwrap_or(known.len());
-        *name = number as u32;
-        visit(number);
-    })
-}
-
-/// [`number_names`], and the numbers of all known strings in the order of their first use.
-pub(super) fn first_use(words: &mut [u32], lengths: &Lengths, known: &Known) -> Result<Vec<u32>> {
-    let mut first = FirstUse::new(known);
-    number_names(words, lengths, known, |number| first.see(number))?;
-    Ok(first.finish(known))
-}
-
-/// Makes names offsets in the new section.
-fn rename(words: &mut [u32], lengths: &Lengths, placed: &Placed) -> Result<()> {
-    let mut missing = false;
-    each(words, lengths, |name| match placed.place(*name as usize) {
-        Some(place) => *name = place,
-        None => missing = true,
-    })?;
-    if missing { Err(no_such_name()) } else { Ok(()) }
 }

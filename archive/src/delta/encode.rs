@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use super::align::align;
-use super::decode::{BY_USE, HEADER_GIVEN, LAYOUT_GIVEN, STREAMS, first_use, usual_header};
+use super::decode::{BY_USE, HEADER_GIVEN, LAYOUT_GIVEN, STREAMS, each_name, usual_header};
 use super::elements::changes;
 use super::number::{Cursor, put, put_signed, zigzag};
 use super::records::{self, EDIT, JUMP, Names, OWN, RecordStreams, Script, Step, assemble, fill};
-use super::strings::Known;
-use super::view::{Lengths, View, Word, count_of, each_name, each_type, kind_of, shape_of};
+use super::strings::{FirstUse, Known};
+use super::view::{Cell, Lengths, View, Word, count_of, kind_of, replace, shape_of};
 
 /// Places of streams.
 mod stream {
@@ -31,33 +31,63 @@ use stream::*;
 
 type Streams = [Vec<u8>; STREAMS.len()];
 
+/// A blob whose types are words.
+pub(super) struct Blob<'a> {
+    pub(super) view: View<'a>,
+    pub(super) words: Vec<u32>,
+}
+
+impl<'a> Blob<'a> {
+    fn parse(data: &'a [u8]) -> Option<Self> {
+        let view = View::parse(data)?;
+        let words = view.words.iter().map(|word| word.get()).collect();
+        Some(Self { view, words })
+    }
+
+    /// Number of ids, with void.
+    pub(super) fn ids(&self) -> usize {
+        self.view.ids()
+    }
+
+    /// Where the words of a type are.
+    fn range(&self, id: usize) -> std::ops::Range<usize> {
+        self.view.starts[id] as usize..self.view.starts[id + 1] as usize
+    }
+
+    /// The words of a type; none for void.
+    pub(super) fn record(&self, id: usize) -> &[u32] {
+        &self.words[self.range(id)]
+    }
+}
+
 /// The streams of a delta; `None` for what is not BTF that this can be done with.
 pub(super) fn encode(base: &[u8], raw: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let (base, mut new) = (View::parse(base)?, View::parse(raw)?);
+    let (base, mut new) = (Blob::parse(base)?, Blob::parse(raw)?);
     let mut streams = Streams::default();
-    let strings = Strings::new(&base, &mut new)?;
+    let (numbers, text) = number_strings(&base, &new);
+    let known = Known::new(base.view.strings, &text)?;
+    let lengths = Lengths::new(new.view.layout);
+    let is_whole = name_by_known(&mut new, &lengths, &numbers, &known)?;
+    if !is_whole {
+        return None;
+    }
     let base_of = align(&base, &new);
     let script = write_script(&base, &new, &base_of, &mut streams);
-    let mut writer = Writer {
-        base: &base,
-        known: &strings.known,
-        map: &script.map,
-        streams: &mut streams,
-        names: NameWriter::new(&strings.known),
-        id: 1,
-    };
+    let names = NameWriter::new(&known);
+    let mut writer =
+        Writer { base: &base, known: &known, map: &script.map, streams: &mut streams, names, id: 1 };
     writer.records(&new, &script.steps);
     streams[NAMES] = writer.names.codes;
-    let predicted = predict(&base, &new, &strings.known, &script, &streams)?;
-    write_corrections(&new, &predicted, &strings.known, &mut streams);
-    let by_use = strings.write_order(&mut new, &mut streams)?;
+    let predicted = predict(&base, &new, &known, &script, &streams)?;
+    write_corrections(&new, &predicted, &known, &mut streams);
+    let by_use = write_order(&mut new, &lengths, &numbers, &known, &mut streams)?;
 
     let mut form = if by_use { BY_USE } else { 0 };
     let types = new.words.len() * 4;
-    let header = usual_header(&base, types, new.strings.len());
+    let header = usual_header(&base.view, types, new.view.strings.len());
     let mut given = Vec::new();
     for (flag, usual, actual) in
-        [(HEADER_GIVEN, &header[..], new.header), (LAYOUT_GIVEN, base.layout, new.layout)]
+        [(HEADER_GIVEN, &header[..], new.view.header), (LAYOUT_GIVEN, base.view.layout, new.view.layout)]
     {
         if usual != actual {
             form |= flag;
@@ -67,113 +97,116 @@ pub(super) fn encode(base: &[u8], raw: &[u8]) -> Option<Vec<Vec<u8>>> {
     }
     let sizes = &mut streams[SIZES];
     sizes.push(form);
-    for size in [new.ids(), new.words.len(), new.strings.len()] {
+    for size in [new.ids(), new.words.len(), new.view.strings.len()] {
         put(sizes, size as u64);
     }
     sizes.extend(given);
-    streams[TEXT] = strings.text;
+    streams[TEXT] = text;
     Some(streams.into())
 }
 
-/// The strings of both blobs.
-struct Strings {
-    known: Known,
-    /// Those that the base does not have.
-    text: Vec<u8>,
-    /// The number of each new string among the known ones.
-    numbers: Vec<u32>,
+/// The number of each new string among the known ones, and those that the base does not have.
+fn number_strings(base: &Blob<'_>, new: &Blob<'_>) -> (Vec<u32>, Vec<u8>) {
+    let mut of_base: HashMap<&[u8], u32, foldhash::fast::FixedState> = HashMap::default();
+    let mut next = 0;
+    for string in base.view.strings.split_inclusive(|byte| *byte == 0) {
+        of_base.entry(string).or_insert(next);
+        next += 1;
+    }
+    let mut text = Vec::new();
+    let numbers = new.view.strings.split_inclusive(|byte| *byte == 0).map(|string| {
+        // A string that is there twice is found once.
+        of_base.remove(string).unwrap_or_else(|| {
+            text.extend_from_slice(string);
+            next += 1;
+            next - 1
+        })
+    });
+    (numbers.collect(), text)
 }
 
-impl Strings {
-    /// Finds the new blob's strings in the base, and makes its names offsets of known ones.
-    fn new(base: &View<'_>, new: &mut View<'_>) -> Option<Self> {
-        let mut numbers_of_base: HashMap<&[u8], u32, foldhash::fast::FixedState> = HashMap::default();
-        for (number, string) in base.strings.split_inclusive(|byte| *byte == 0).enumerate() {
-            numbers_of_base.entry(string).or_insert(number as u32);
-        }
-        let of_base = base.strings.split_inclusive(|byte| *byte == 0).count();
-        let (mut text, mut numbers) = (Vec::new(), Vec::new());
-        let mut own = of_base as u32;
-        for string in new.strings.split_inclusive(|byte| *byte == 0) {
-            // A string that is there twice is found once.
-            let number = numbers_of_base.remove(string).unwrap_or_else(|| {
-                text.extend_from_slice(string);
-                own += 1;
-                own - 1
-            });
-            numbers.push(number);
-        }
-        let known = Known::new(base.strings, &text)?;
-        let of_new = Known::new(new.strings, &[])?;
-        let mut whole = true;
-        for id in 1..new.ids() {
-            let record = new.starts[id] as usize..new.starts[id + 1] as usize;
-            each_name(&mut new.words[record], |name| {
-                match of_new.number(*name).and_then(|number| known.offset(numbers[number] as usize)) {
-                    Some(offset) => *name = offset,
-                    // A name that is the end of another one.
-                    None => whole = false,
-                }
-            });
-        }
-        whole.then_some(Self { known, text, numbers })
-    }
+/// Makes the new blob's names offsets of known strings; tells whether all are such, none the end of another one.
+fn name_by_known(new: &mut Blob<'_>, lengths: &Lengths, numbers: &[u32], known: &Known<'_>) -> Option<bool> {
+    let own = Known::new(new.view.strings, &[])?;
+    let mut is_whole = true;
+    let named = each_name(&mut new.words, lengths, |name| {
+        let number = numbers.get(own.number(name) as usize);
+        let offset = number.and_then(|number| known.offset(*number as usize));
+        is_whole &= offset.is_some();
+        offset.unwrap_or(0)
+    });
+    named.ok().map(|()| is_whole)
+}
 
-    /// Writes the order of the new section in the shorter way; tells whether that is by first use.
-    fn write_order(&self, new: &mut View<'_>, streams: &mut Streams) -> Option<bool> {
-        let of_base = self.known.of_base() as u32;
-        let (mut by_base, mut old) = (Vec::new(), 0);
-        let mut at = 0;
-        while at < self.numbers.len() {
-            let own = self.numbers[at..].iter().take_while(|number| **number >= of_base).count();
-            put(&mut by_base, own as u64);
-            at += own;
-            let Some(&first) = self.numbers.get(at) else { break };
-            let run = self.numbers[at..].iter().zip(first..of_base).take_while(|(a, b)| **a == *b).count();
-            put(&mut by_base, run as u64);
-            put_signed(&mut by_base, i64::from(first) - old);
-            old = i64::from(first) + run as i64;
-            at += run;
-        }
-        let order = first_use(&mut new.words, &Lengths::new(new.layout), &self.known).ok()?;
-        let mut places = vec![u32::MAX; self.known.len()];
-        for (place, number) in order.iter().enumerate() {
-            places[*number as usize] = place as u32;
-        }
-        let by_use = self.order_by_use(&places).filter(|by_use| by_use.len() < by_base.len());
-        let is_by_use = by_use.is_some();
-        streams[ORDER] = by_use.unwrap_or(by_base);
-        Some(is_by_use)
+/// Writes the order of the new section in the shorter way; tells whether that is by first use.
+fn write_order(
+    new: &mut Blob<'_>,
+    lengths: &Lengths,
+    numbers: &[u32],
+    known: &Known<'_>,
+    streams: &mut Streams,
+) -> Option<bool> {
+    let mut first = FirstUse::new(known);
+    let seen = each_name(&mut new.words, lengths, |name| {
+        first.see(known.number(name));
+        name
+    });
+    seen.ok()?;
+    let mut places = vec![u32::MAX; known.len()];
+    for (place, number) in first.finish(known).into_iter().enumerate() {
+        places[number as usize] = place as u32;
     }
+    let by_base = order_by_base(numbers, known.of_base() as u32);
+    let by_use = order_by_use(numbers, &places).filter(|by_use| by_use.len() < by_base.len());
+    let is_by_use = by_use.is_some();
+    streams[ORDER] = by_use.unwrap_or(by_base);
+    Some(is_by_use)
+}
 
-    /// The order as runs of `places`; `None` if a string has none: one of the base that no type uses.
-    fn order_by_use(&self, places: &[u32]) -> Option<Vec<u8>> {
-        let place = |number: &u32| places[*number as usize];
-        let (mut order, mut next, mut at) = (Vec::new(), 0, 0);
-        while at < self.numbers.len() {
-            let first = place(&self.numbers[at]);
-            if first == u32::MAX {
-                return None;
-            }
-            let run =
-                self.numbers[at..].iter().zip(first..).take_while(|(number, next)| place(number) == *next);
-            let run = run.count();
-            put_signed(&mut order, i64::from(first) - next);
-            put(&mut order, run as u64);
-            next = i64::from(first) + run as i64;
-            at += run;
-        }
-        Some(order)
+/// The order as runs of the base's strings, of which there are `of_base`, and of others.
+fn order_by_base(numbers: &[u32], of_base: u32) -> Vec<u8> {
+    let (mut order, mut old, mut at) = (Vec::new(), 0, 0);
+    while at < numbers.len() {
+        let own = numbers[at..].iter().take_while(|number| **number >= of_base).count();
+        put(&mut order, own as u64);
+        at += own;
+        let Some(&first) = numbers.get(at) else { break };
+        let run = numbers[at..].iter().zip(first..of_base).take_while(|(number, next)| **number == *next);
+        let run = run.count();
+        put(&mut order, run as u64);
+        put_signed(&mut order, i64::from(first) - old);
+        old = i64::from(first) + run as i64;
+        at += run;
     }
+    order
+}
+
+/// The order as runs of `places`; `None` if a string has none: one of the base that no type uses.
+fn order_by_use(numbers: &[u32], places: &[u32]) -> Option<Vec<u8>> {
+    let place = |number: &u32| places[*number as usize];
+    let (mut order, mut next, mut at) = (Vec::new(), 0, 0);
+    while at < numbers.len() {
+        let first = place(&numbers[at]);
+        if first == u32::MAX {
+            return None;
+        }
+        let run =
+            numbers[at..].iter().zip(first..).take_while(|(number, next)| place(number) == *next).count();
+        put_signed(&mut order, i64::from(first) - next);
+        put(&mut order, run as u64);
+        next = i64::from(first) + run as i64;
+        at += run;
+    }
+    Some(order)
 }
 
 /// Writes which base's types became which, and how.
-fn write_script(base: &View<'_>, new: &View<'_>, base_of: &[u32], streams: &mut Streams) -> Script {
+fn write_script(base: &Blob<'_>, new: &Blob<'_>, base_of: &[u32], streams: &mut Streams) -> Script {
     let mut steps: Vec<Step> = Vec::new();
     let mut map = vec![records::GONE; base.ids()];
     map[0] = 0;
-    for id in 1..new.ids() {
-        let from = base_of[id] as usize;
+    for (id, &from) in base_of.iter().enumerate().skip(1) {
+        let from = from as usize;
         let step = step_of(base, new, from, id);
         if !matches!(step, Step::Own { .. }) {
             map[from] = id as u32;
@@ -234,7 +267,7 @@ fn write_script(base: &View<'_>, new: &View<'_>, base_of: &[u32], streams: &mut 
 }
 
 /// How a new type comes about from a base's, if that became it.
-fn step_of(base: &View<'_>, new: &View<'_>, from: usize, id: usize) -> Step {
+fn step_of(base: &Blob<'_>, new: &Blob<'_>, from: usize, id: usize) -> Step {
     if from == 0 {
         return Step::Own { count: 1 };
     }
@@ -253,13 +286,17 @@ fn step_of(base: &View<'_>, new: &View<'_>, from: usize, id: usize) -> Step {
 }
 
 /// For each of the base's types that is gone, the new one that most copied records have in its place, by a running majority.
-fn votes(base: &View<'_>, new: &View<'_>, steps: &[Step], map: &[u32]) -> Vec<(u32, u32)> {
+fn votes(base: &Blob<'_>, new: &Blob<'_>, steps: &[Step], map: &[u32]) -> Vec<(u32, u32)> {
     let mut votes = vec![(0_u32, 0_u32); base.ids()];
     let mut id = 1;
     let (mut olds, mut news) = (Vec::new(), Vec::new());
     let ids_of = |ids: &mut Vec<u32>, record: &[u32]| {
         ids.clear();
-        each_type(&mut record.to_vec(), |ty| ids.push(*ty));
+        let listed = |id| {
+            ids.push(id);
+            id
+        };
+        replace(&mut record.to_vec(), listed, |name| name);
     };
     for step in steps {
         match *step {
@@ -291,8 +328,8 @@ fn votes(base: &View<'_>, new: &View<'_>, steps: &[Step], map: &[u32]) -> Vec<(u
 
 /// Writes what records are put together from.
 struct Writer<'a> {
-    base: &'a View<'a>,
-    known: &'a Known,
+    base: &'a Blob<'a>,
+    known: &'a Known<'a>,
     map: &'a [u32],
     streams: &'a mut Streams,
     names: NameWriter,
@@ -300,7 +337,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn records(&mut self, new: &View<'_>, steps: &[Step]) {
+    fn records(&mut self, new: &Blob<'_>, steps: &[Step]) {
         for step in steps {
             match *step {
                 Step::Copy { count, .. } => self.id += count,
@@ -417,16 +454,16 @@ struct NameWriter {
 }
 
 impl NameWriter {
-    fn new(known: &Known) -> Self {
+    fn new(known: &Known<'_>) -> Self {
         Self { codes: Vec::new(), last: 0, next_new: known.of_base() }
     }
 
-    fn put(&mut self, known: &Known, offset: u32) {
+    fn put(&mut self, known: &Known<'_>, offset: u32) {
         if offset == 0 {
             self.codes.push(0);
             return;
         }
-        let number = known.number(offset).unwrap_or(0);
+        let number = known.number(offset) as usize;
         if number == self.next_new {
             self.next_new += 1;
             self.codes.push(1);
@@ -439,9 +476,9 @@ impl NameWriter {
 
 /// What a reader makes of the streams before anything is set right.
 fn predict(
-    base: &View<'_>,
-    new: &View<'_>,
-    known: &Known,
+    base: &Blob<'_>,
+    new: &Blob<'_>,
+    known: &Known<'_>,
     script: &Script,
     streams: &Streams,
 ) -> Option<Vec<u32>> {
@@ -456,18 +493,18 @@ fn predict(
         words: &mut words,
         shifts: &mut shifts,
     };
-    let words =
-        assemble(base, known, script, &mut record_streams, (&Lengths::new(new.layout), new.words.len()))
-            .ok()?;
-    (words.len() == new.words.len()).then_some(words)
+    let mut words = Vec::with_capacity(new.words.len());
+    let shape = (&Lengths::new(new.view.layout), new.words.len());
+    assemble((&base.view, known), script, &mut record_streams, shape, |name| name, &mut words).ok()?;
+    Some(words.into_iter().map(Cell::get).collect())
 }
 
 /// Writes which words are not as predicted, and what they are.
-fn write_corrections(new: &View<'_>, predicted: &[u32], known: &Known, streams: &mut Streams) {
+fn write_corrections(new: &Blob<'_>, predicted: &[u32], known: &Known<'_>, streams: &mut Streams) {
     let mut names = NameWriter::new(known);
     let mut before = [0; 3];
     for id in 1..new.ids() {
-        let record = new.starts[id] as usize..new.starts[id + 1] as usize;
+        let record = new.range(id);
         let (actual, predicted) = (&new.words[record.clone()], &predicted[record.clone()]);
         if actual == predicted {
             continue;

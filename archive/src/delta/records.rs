@@ -5,8 +5,8 @@
 
 use super::number::Cursor;
 use super::strings::Known;
-use super::view::{Lengths, View, Word, count_of, each_type, kind_of, shape_of};
-use crate::Result;
+use super::view::{Cell, Lengths, View, Word, count_of, kind_of, replace, shape_of};
+use crate::{Error, Result};
 
 /// A base's type that became none.
 pub(super) const GONE: u32 = u32::MAX;
@@ -135,13 +135,13 @@ pub(super) struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    pub(super) fn new(codes: Cursor<'a>, known: &Known) -> Self {
+    pub(super) fn new(codes: Cursor<'a>, known: &Known<'_>) -> Self {
         Self { codes, last: 0, next_new: known.of_base() }
     }
 
     /// The next name's offset among the known strings. 0 is no name, 1 the delta's next string, everything else counts from the string that was
     /// named last.
-    pub(super) fn next(&mut self, known: &Known) -> Result<u32> {
+    pub(super) fn next(&mut self, known: &Known<'_>) -> Result<u32> {
         let number = match self.codes.number()? {
             0 => return Ok(0),
             1 => {
@@ -149,7 +149,7 @@ impl<'a> Names<'a> {
                 self.next_new - 1
             }
             code => {
-                let by = (code - 2 >> 1) as i64 ^ -((code & 1) as i64);
+                let by = ((code - 2) >> 1) as i64 ^ -((code & 1) as i64);
                 let to = (self.last as i64).checked_add(by).and_then(|to| usize::try_from(to).ok());
                 to.unwrap_or(usize::MAX)
             }
@@ -163,91 +163,94 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The words of all new types before anything is set right; names are offsets among the known strings. Gives `len` words or fails.
+/// Appends the words of all new types before anything is set right: `len` of them or fails. `name` makes what is to be written for a name of
+/// an offset among the known strings.
 pub(super) fn assemble(
-    base: &View<'_>,
-    known: &Known,
+    (base, known): (&View<'_>, &Known<'_>),
     script: &Script,
     streams: &mut RecordStreams<'_, '_>,
     (lengths, len): (&Lengths, usize),
-) -> Result<Vec<u32>> {
-    let too_many =
-        || crate::Error::Delta { part: "shapes", offset: 0, reason: "give more types than declared" };
-    // What is declared is worth memory only as far as the base could give it.
-    let likely = len.min(2 * base.words.len());
-    let mut assembly = Assembly { out: Vec::with_capacity(likely), len, id: 1 };
+    name: impl Fn(u32) -> u32,
+    out: &mut Vec<[u8; 4]>,
+) -> Result<()> {
+    let wrong = |reason| Error::Delta { part: "shapes", offset: 0, reason };
+    let mut assembly = Assembly { known, name, map: &script.map, end: out.len() + len, out, id: 1 };
     for step in &script.steps {
         match *step {
             Step::Copy { first, count } => {
                 let begin = assembly.out.len();
-                let words = &base.words[base.starts[first] as usize..base.starts[first + count] as usize];
-                if words.len() > len - begin {
-                    return Err(too_many());
+                let starts = &base.starts[first..=first + count];
+                let shift = starts[0] as usize;
+                let words = &base.words[shift..starts[count] as usize];
+                if words.len() > assembly.end - begin {
+                    return Err(wrong("give more types than were declared"));
                 }
                 assembly.out.extend_from_slice(words);
-                let shift = base.starts[first] as usize;
-                for id in first..first + count {
-                    let record = base.starts[id] as usize - shift..base.starts[id + 1] as usize - shift;
-                    map_types(&mut assembly.out[begin..][record], &script.map);
+                let Assembly { name, map, out, .. } = &mut assembly;
+                let copied = &mut out[begin..];
+                for ends in starts.windows(2) {
+                    let record = &mut copied[ends[0] as usize - shift..ends[1] as usize - shift];
+                    replace(record, |id| map.get(id as usize).copied().unwrap_or(id), &*name);
                 }
                 assembly.id += count;
             }
             Step::Own { count } => {
                 for _ in 0..count {
-                    assembly.own(lengths, known, streams)?;
+                    assembly.own(lengths, streams)?;
                 }
             }
-            Step::Edit { base: id } => assembly.edit(base.record(id), known, &script.map, streams)?,
+            Step::Edit { base: id } => assembly.edit(base.record(id), streams)?,
         }
     }
-    Ok(assembly.out)
+    if assembly.out.len() < assembly.end {
+        return Err(wrong("give fewer types than were declared"));
+    }
+    Ok(())
 }
 
-#[inline]
-fn map_types(record: &mut [u32], map: &[u32]) {
-    each_type(record, |id| {
-        if let Some(new) = map.get(*id as usize) {
-            *id = *new;
-        }
-    });
-}
-
-struct Assembly {
-    out: Vec<u32>,
+struct Assembly<'a, F> {
+    known: &'a Known<'a>,
+    name: F,
+    map: &'a [u32],
+    out: &'a mut Vec<[u8; 4]>,
     /// How many words there will be.
-    len: usize,
+    end: usize,
     /// The id of the next type.
     id: usize,
 }
 
-impl Assembly {
+impl<F: Fn(u32) -> u32> Assembly<'_, F> {
+    fn put(&mut self, word: u32) {
+        self.out.push(Cell::of(word));
+    }
+
     fn reserve(&self, words: usize, at: &Cursor<'_>) -> Result<()> {
-        if words > self.len - self.out.len() {
+        if words > self.end - self.out.len() {
             return Err(at.wrong("give more types than were declared"));
         }
         Ok(())
     }
 
     /// A type that no type of the base became: every word is in the streams.
-    fn own(&mut self, lengths: &Lengths, known: &Known, streams: &mut RecordStreams<'_, '_>) -> Result<()> {
+    fn own(&mut self, lengths: &Lengths, streams: &mut RecordStreams<'_, '_>) -> Result<()> {
         let info = u32::from(streams.shapes.byte()?) << 24 | word_of(streams.shapes)? & 0x00ff_ffff;
         let words = lengths.of(info).ok_or_else(|| streams.shapes.wrong("have an unknown kind"))?;
         self.reserve(words, streams.shapes)?;
         let shape = shape_of(info);
-        let name = streams.names.next(known)?;
-        self.out.extend([name, info]);
-        self.word(shape.third, 0, known, streams)?;
+        self.word(Word::Name, 0, streams)?;
+        self.put(info);
+        self.word(shape.third, 0, streams)?;
         for word in shape.fixed {
-            self.word(*word, 0, known, streams)?;
+            self.word(*word, 0, streams)?;
         }
         let rest = words - 3 - shape.fixed.len();
         if shape.element.is_empty() {
             // The payload of a kind that is not known.
             for _ in 0..rest {
-                self.word(Word::Other, 0, known, streams)?;
+                self.word(Word::Other, 0, streams)?;
             }
         } else {
-            self.elements(rest / shape.element.len(), shape.element, known, streams)?;
+            self.elements(rest / shape.element.len(), shape.element, streams)?;
         }
         self.id += 1;
         Ok(())
@@ -258,7 +261,6 @@ impl Assembly {
         &mut self,
         count: usize,
         element: &[Word],
-        known: &Known,
         streams: &mut RecordStreams<'_, '_>,
     ) -> Result<()> {
         let mut before = 0;
@@ -266,58 +268,49 @@ impl Assembly {
             let mut first = true;
             for word in element {
                 if *word == Word::Other && std::mem::take(&mut first) {
-                    self.word(Word::Other, before, known, streams)?;
-                    before = *self.out.last().unwrap_or(&0);
+                    before = self.word(Word::Other, before, streams)?;
                 } else {
-                    self.word(*word, 0, known, streams)?;
+                    self.word(*word, 0, streams)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn word(
-        &mut self,
-        word: Word,
-        expected: u32,
-        known: &Known,
-        streams: &mut RecordStreams<'_, '_>,
-    ) -> Result<()> {
+    fn word(&mut self, word: Word, expected: u32, streams: &mut RecordStreams<'_, '_>) -> Result<u32> {
         let value = match word {
-            Word::Name => streams.names.next(known)?,
+            Word::Name => (self.name)(streams.names.next(self.known)?),
             Word::Type => type_of(streams.types, self.id)?,
             Word::Other => expected.wrapping_add(streams.words.signed()? as u32),
         };
-        self.out.push(value);
-        Ok(())
+        self.put(value);
+        Ok(value)
     }
 
     /// A type of the base with other elements. What comes behind a change is expected to be shifted by as much as what was before it.
-    fn edit(
-        &mut self,
-        record: &[u32],
-        known: &Known,
-        map: &[u32],
-        streams: &mut RecordStreams<'_, '_>,
-    ) -> Result<()> {
+    fn edit(&mut self, record: &[[u8; 4]], streams: &mut RecordStreams<'_, '_>) -> Result<()> {
         let [name, info, third, payload @ ..] = record else {
             return Err(streams.shapes.wrong("change a type that is not there"));
         };
-        let shape = shape_of(*info);
+        let (name, info, third) = (name.get(), info.get(), third.get());
+        let shape = shape_of(info);
         let width = shape.element.len();
         if width == 0 || !shape.fixed.is_empty() {
             return Err(streams.shapes.wrong("change elements of a type that has none"));
         }
         let high = streams.shapes.byte()? ^ (info >> 24) as u8;
-        let count = streams.shapes.moved(count_of(*info))?;
+        let count = streams.shapes.moved(count_of(info))?;
         let new_info = u32::from(high) << 24 | count as u32 & 0x00ff_ffff;
         // Another kind might have other elements, and the length would be wrong.
-        if count > 0x00ff_ffff || kind_of(new_info) != kind_of(*info) {
+        if count > 0x00ff_ffff || kind_of(new_info) != kind_of(info) {
             return Err(streams.shapes.wrong("make a type one of another kind"));
         }
         self.reserve(3 + count * width, streams.shapes)?;
         let begin = self.out.len();
-        self.out.extend([*name, new_info, *third]);
+        let new_type = |map: &[u32], id: u32| map.get(id as usize).copied().unwrap_or(id);
+        for word in [(self.name)(name), new_info, third] {
+            self.put(word);
+        }
         let (mut left, mut from, mut shift) = (count, 0, 0_u32);
         while left > 0 {
             let (copied, skipped) = (streams.shapes.size()?, streams.shapes.size()?);
@@ -330,28 +323,28 @@ impl Assembly {
                 elements.ok_or_else(|| streams.shapes.wrong("copy elements that are not there"))?;
             for old in elements.chunks_exact(width) {
                 let mut first = true;
-                for (word, &value) in shape.element.iter().zip(old) {
+                for (word, value) in shape.element.iter().zip(old) {
                     let value = match word {
-                        Word::Name => value,
-                        Word::Type => map.get(value as usize).copied().unwrap_or(value),
+                        Word::Name => (self.name)(value.get()),
+                        Word::Type => new_type(self.map, value.get()),
                         Word::Other if std::mem::take(&mut first) => {
                             shift = shift.wrapping_add(streams.shifts.signed()? as u32);
-                            value.wrapping_add(shift)
+                            value.get().wrapping_add(shift)
                         }
-                        Word::Other => value.wrapping_add(streams.shifts.signed()? as u32),
+                        Word::Other => value.get().wrapping_add(streams.shifts.signed()? as u32),
                     };
-                    self.out.push(value);
+                    self.put(value);
                 }
             }
-            self.elements(inserted, shape.element, known, streams)?;
+            self.elements(inserted, shape.element, streams)?;
             from = skipped.saturating_mul(width).saturating_add(from + elements.len());
             left -= copied + inserted;
         }
-        let third = &mut self.out[begin + 2];
-        *third = match shape.third {
-            Word::Type => map.get(*third as usize).copied().unwrap_or(*third),
+        let third = match shape.third {
+            Word::Type => new_type(self.map, third),
             _ => third.wrapping_add(streams.shifts.signed()? as u32),
         };
+        self.out[begin + 2] = Cell::of(third);
         self.id += 1;
         Ok(())
     }
@@ -371,7 +364,7 @@ fn type_of(stream: &mut Cursor<'_>, own: usize) -> Result<u32> {
 
 /// Sets words right: again and again how many words to go on, and what is to be there.
 pub(super) fn correct(
-    words: &mut [u32],
+    words: &mut [[u8; 4]],
     places: &mut Cursor<'_>,
     mut right: impl FnMut(u32) -> Result<u32>,
 ) -> Result<()> {
@@ -379,7 +372,7 @@ pub(super) fn correct(
     while !places.is_empty() {
         at = at.checked_add(places.size()?).ok_or_else(|| places.wrong("lead out of the data"))?;
         let word = words.get_mut(at).ok_or_else(|| places.wrong("lead out of the types"))?;
-        *word = right(*word)?;
+        *word = Cell::of(right(word.get())?);
     }
     Ok(())
 }

@@ -3,6 +3,8 @@
 //! This is not `btf::Btf`: what a number in a delta means must not change when the other library learns a new kind. Kinds beyond
 //! [`KINDS`] are records of opaque words, whose length the layout section tells.
 
+use std::borrow::Cow;
+
 /// Kinds whose words are known: 1 (INT) to 19 (ENUM64).
 const KINDS: usize = 19;
 
@@ -93,31 +95,62 @@ impl Shape {
     }
 }
 
-/// Calls `visit` with every type id in a record.
-#[inline]
-pub(super) fn each_type(record: &mut [u32], mut visit: impl FnMut(&mut u32)) {
-    let [_, info, third, payload @ ..] = record else { return };
-    match kind_of(*info) {
-        2 | 8..=12 | 14 | 17 | 18 => visit(third),
-        3 => payload.iter_mut().take(2).for_each(visit),
-        4 | 5 => payload.as_chunks_mut::<3>().0.iter_mut().for_each(|[_, ty, _]| visit(ty)),
-        13 => {
-            visit(third);
-            payload.as_chunks_mut::<2>().0.iter_mut().for_each(|[_, ty]| visit(ty));
-        }
-        15 => payload.as_chunks_mut::<3>().0.iter_mut().for_each(|[ty, _, _]| visit(ty)),
-        _ => {}
+/// A word of a record: a number, or its bytes, least significant first.
+pub(super) trait Cell: Copy {
+    fn get(self) -> u32;
+    fn of(number: u32) -> Self;
+}
+
+impl Cell for u32 {
+    fn get(self) -> u32 {
+        self
+    }
+
+    fn of(number: u32) -> Self {
+        number
     }
 }
 
-/// Calls `visit` with every string offset in a record.
+impl Cell for [u8; 4] {
+    #[inline]
+    fn get(self) -> u32 {
+        u32::from_le_bytes(self)
+    }
+
+    #[inline]
+    fn of(number: u32) -> Self {
+        number.to_le_bytes()
+    }
+}
+
+/// Replaces every type id and every name of a record, in the order of the words.
 #[inline]
-pub(super) fn each_name(record: &mut [u32], mut visit: impl FnMut(&mut u32)) {
-    let [name, info, _, payload @ ..] = record else { return };
-    visit(name);
-    match kind_of(*info) {
-        4 | 5 | 19 => payload.as_chunks_mut::<3>().0.iter_mut().for_each(|[name, _, _]| visit(name)),
-        6 | 13 => payload.as_chunks_mut::<2>().0.iter_mut().for_each(|[name, _]| visit(name)),
+pub(super) fn replace<C: Cell>(
+    record: &mut [C],
+    mut new_type: impl FnMut(u32) -> u32,
+    mut new_name: impl FnMut(u32) -> u32,
+) {
+    let [name, info, third, payload @ ..] = record else { return };
+    let mut ty = |cell: &mut C| *cell = C::of(new_type(cell.get()));
+    let mut called = |cell: &mut C| *cell = C::of(new_name(cell.get()));
+    called(name);
+    match kind_of(info.get()) {
+        2 | 8..=12 | 14 | 17 | 18 => ty(third),
+        3 => payload.iter_mut().take(2).for_each(ty),
+        4 | 5 => payload.as_chunks_mut::<3>().0.iter_mut().for_each(|[name, of, _]| {
+            called(name);
+            ty(of);
+        }),
+        6 => payload.as_chunks_mut::<2>().0.iter_mut().for_each(|[name, _]| called(name)),
+        13 => {
+            ty(third);
+            payload.as_chunks_mut::<2>().0.iter_mut().for_each(|[name, of]| {
+                called(name);
+                ty(of);
+            });
+        }
+        15 => payload.as_chunks_mut::<3>().0.iter_mut().for_each(|[of, _, _]| ty(of)),
+        19 => payload.as_chunks_mut::<3>().0.iter_mut().for_each(|[name, _, _]| called(name)),
         _ => {}
     }
 }
@@ -182,12 +215,13 @@ impl Sections {
     }
 }
 
-/// A blob whose types are words in native byte order, with the place of each.
+/// A blob taken apart.
 #[derive(Debug)]
 pub(super) struct View<'a> {
     pub(super) sections: Sections,
     pub(super) header: &'a [u8],
-    pub(super) words: Vec<u32>,
+    /// All types' words, least significant byte first.
+    pub(super) words: Cow<'a, [[u8; 4]]>,
     /// Where the record of each id begins; void, the id 0, has no words. One more for the end.
     pub(super) starts: Vec<u32>,
     pub(super) strings: &'a [u8],
@@ -203,15 +237,14 @@ impl<'a> View<'a> {
             data.get(offset..offset.checked_add(len)?)
         };
         let (types, strings, layout) = (part(0)?, part(1)?, part(2)?);
-        if !types.len().is_multiple_of(4) || strings.first() != Some(&0) || strings.last() != Some(&0) {
+        let (words, []) = types.as_chunks::<4>() else { return None };
+        if strings.first() != Some(&0) || strings.last() != Some(&0) {
             return None;
         }
-        let chunks = types.as_chunks::<4>().0.iter();
-        let words: Vec<u32> = if sections.big_endian {
-            chunks.map(|word| u32::from_be_bytes(*word)).collect()
-        } else {
-            chunks.map(|word| u32::from_le_bytes(*word)).collect()
-        };
+        let mut words = Cow::Borrowed(words);
+        if sections.big_endian {
+            words.to_mut().iter_mut().for_each(|word| word.reverse());
+        }
         let starts = starts(&words, &Lengths::new(layout))?;
         Some(Self { header: &data[..sections.header], sections, words, starts, strings, layout })
     }
@@ -223,19 +256,19 @@ impl<'a> View<'a> {
 
     /// The words of a type; none for void.
     #[inline]
-    pub(super) fn record(&self, id: usize) -> &[u32] {
+    pub(super) fn record(&self, id: usize) -> &[[u8; 4]] {
         &self.words[self.starts[id] as usize..self.starts[id + 1] as usize]
     }
 }
 
 /// Where each record begins, that of void first, and where the last ends.
-fn starts(words: &[u32], lengths: &Lengths) -> Option<Vec<u32>> {
-    let mut starts = Vec::with_capacity(words.len() / 10 + 2);
+fn starts(words: &[[u8; 4]], lengths: &Lengths) -> Option<Vec<u32>> {
+    let mut starts = Vec::with_capacity(words.len() / 5 + 2);
     starts.push(0);
     let mut at = 0;
     while at < words.len() {
         starts.push(u32::try_from(at).ok()?);
-        at += lengths.of(*words.get(at + 1)?)?;
+        at += lengths.of(words.get(at + 1)?.get())?;
     }
     starts.push(u32::try_from(words.len()).ok()?);
     (at == words.len()).then_some(starts)
