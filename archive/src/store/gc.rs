@@ -16,6 +16,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use super::location::Location;
 use super::tree::{Found, run};
 use super::{Archive, Error, Result, now};
+use crate::delta::Header;
 use crate::snapshot::{self, Head, Link, part};
 use crate::{Digest, KernelRecord, blob};
 
@@ -23,8 +24,6 @@ use crate::{Digest, KernelRecord, blob};
 const AT_ONCE: usize = 16;
 /// How many blobs are removed in one transaction of the catalog, which others who write wait for.
 const BATCH: usize = 64;
-/// The bytes of a stored delta that name its base.
-const DELTA_HEADER: u64 = 80;
 
 /// What to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,12 +263,9 @@ impl Archive {
     async fn bases(&self, deltas: &HashSet<Digest>) -> Result<HashMap<Digest, Digest>> {
         let read = |digest: Digest| async move {
             let path = delta_path(&digest);
-            let header = self.tree.get_range(&path, 0..DELTA_HEADER).await?;
-            let base = base_of(&header).ok_or_else(|| Error::Object {
-                path,
-                source: crate::Error::Zstd { reason: "is no delta".to_owned() },
-            })?;
-            Ok((digest, base))
+            let header = self.tree.get_range(&path, 0..Header::LEN as u64).await?;
+            let header = Header::parse(&header).map_err(|source| Error::Object { path, source })?;
+            Ok((digest, header.base))
         };
         futures::stream::iter(deltas.iter().copied()).map(read).buffer_unordered(AT_ONCE).try_collect().await
     }
@@ -287,14 +283,6 @@ pub(super) fn blob_of_path(path: &str) -> Option<(Digest, bool)> {
 pub(super) fn delta_path(digest: &Digest) -> String {
     let whole = blob::path(digest);
     format!("{}.delta", whole.trim_end_matches(".zst"))
-}
-
-/// The base that a delta's header names.
-pub(super) fn base_of(header: &[u8]) -> Option<Digest> {
-    if !header.starts_with(b"BTFDELTA") {
-        return None;
-    }
-    Some(Digest::from_bytes(*header.get(48..)?.first_chunk()?))
 }
 
 /// How many bases a delta lies above a whole blob.

@@ -12,11 +12,11 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::time::Instant;
 
-use super::gc::{base_of, blob_of_path, delta_path};
+use super::gc::{blob_of_path, delta_path};
 use super::tree::run;
 use super::{Archive, Error, Result};
 use crate::snapshot::{self, Head, Latest, part};
-use crate::{Digest, KernelRecord, blob};
+use crate::{Digest, KernelRecord, blob, delta};
 
 /// An object that is not what it should be, or not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl Archive {
         let object = |source| Error::Object { path: path.to_owned(), source };
         if let Some((named, is_delta)) = blob_of_path(path) {
             return match is_delta {
-                true => self.check_delta(&named, &bytes).await,
+                true => self.check_delta(&named, bytes).await,
                 false => {
                     let check = move || blob::decompress_verified(&bytes, blob::MAX_RAW, &named).map(|_| ());
                     run(check).await.map_err(object)
@@ -136,14 +136,16 @@ impl Archive {
         digest.ok_or_else(unknown)?.check(&bytes).map_err(object)
     }
 
-    /// Checks a blob that is stored as a delta.
-    async fn check_delta(&self, digest: &Digest, delta: &[u8]) -> Result<()> {
-        let none = || Error::Object {
-            path: delta_path(digest),
-            source: crate::Error::Zstd { reason: "is no delta".to_owned() },
-        };
-        let base = base_of(delta).ok_or_else(none)?;
-        self.blob(&base).await.map(|_| ())
+    /// Checks a blob that is stored as a delta, whose base must be good for that.
+    async fn check_delta(&self, digest: &Digest, stored: Bytes) -> Result<()> {
+        let object = |source| Error::Object { path: delta_path(digest), source };
+        let header = delta::Header::parse(&stored).map_err(object)?;
+        if header.digest != *digest {
+            return Err(object(crate::Error::DigestMismatch { expected: *digest, found: header.digest }));
+        }
+        let base = self.blob(&header.base).await?;
+        let decode = move || delta::decode(&base, &stored, blob::MAX_RAW).map(|_| ());
+        run(decode).await.map_err(object)
     }
 
     /// The blobs of the tree, each with the forms it is there in.
