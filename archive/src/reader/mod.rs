@@ -3,13 +3,16 @@
 //! Needs neither the catalog nor the service: `latest.json` names a snapshot, its index names parts, the records there name
 //! blobs, and every step is checked against the digest that the one before it gave.
 
+mod blobs;
 mod place;
 
 use std::panic::resume_unwind;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use crate::snapshot::{self, Head, Index, Latest, PartRef, Snapshot, part};
-use crate::{Digest, KernelRecord, Key, blob};
+use crate::{KernelRecord, Key};
+pub use blobs::Buffers;
 use place::Place;
 
 /// How many parts of a snapshot are fetched at once.
@@ -53,13 +56,8 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Reader {
     place: Place,
-}
-
-/// Memory for a blob, compressed and raw, to be used again.
-#[derive(Clone, Debug, Default)]
-pub struct Buffers {
-    zst: Vec<u8>,
-    raw: Vec<u8>,
+    /// Whether the blob that was read last is stored as a delta: so probably is the next.
+    deltas: AtomicBool,
 }
 
 impl Reader {
@@ -68,7 +66,7 @@ impl Reader {
     /// # Errors
     /// [`Error::Location`]; that there is an archive shows when something is read.
     pub fn open(location: &str) -> Result<Self, Error> {
-        Ok(Self { place: Place::open(location)? })
+        Ok(Self { place: Place::open(location)?, deltas: AtomicBool::new(false) })
     }
 
     /// Everything that the newest snapshot says.
@@ -127,31 +125,6 @@ impl Reader {
             }
         }
         assembly.finish().map_err(|source| self.refused(&snapshot::path(index.number), source))
-    }
-
-    /// A blob's raw bytes, checked against its digest.
-    ///
-    /// # Errors
-    /// [`Error::Object`], [`Error::Refused`].
-    pub fn blob(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
-        let mut buffers = Buffers::default();
-        self.blob_in(digest, &mut buffers)?;
-        Ok(buffers.raw)
-    }
-
-    /// As [`Self::blob`], in memory that is used again: for whoever goes over hundreds of blobs.
-    ///
-    /// # Errors
-    /// Those of [`Self::blob`].
-    pub fn blob_in<'b>(&self, digest: &Digest, buffers: &'b mut Buffers) -> Result<&'b [u8], Error> {
-        let Buffers { zst, raw } = buffers;
-        let path = blob::path(digest);
-        if !self.place.get_in(&path, blob::MAX_ZST, zst)? {
-            return Err(self.missing(&path));
-        }
-        let decompressed = blob::decompress_into(zst, blob::MAX_RAW, raw).and_then(|()| digest.check(raw));
-        decompressed.map_err(|source| self.refused(&path, source))?;
-        Ok(raw)
     }
 
     /// An object as stored, by its path in the archive, if it is there; not checked.

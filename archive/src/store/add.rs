@@ -164,7 +164,8 @@ impl Archive {
             self.tree.put(&blob::delta_path(&digest), made.delta).await?;
             return Ok(blob(size, Some(made.base)));
         }
-        let zst = run(move || blob::compress(&raw)).await;
+        let compress = if candidates.may_grow() { blob::compress_keyframe } else { blob::compress };
+        let zst = run(move || compress(&raw)).await;
         let size = zst.len() as u64;
         self.tree.put(&blob::path(&digest), zst).await?;
         Ok(blob(size, None))

@@ -56,8 +56,8 @@ impl Archive {
         let mut related = self.catalog.of_series(series).await?;
         related.sort_by_cached_key(|other| std::cmp::Reverse(closeness(key.release(), &other.release)));
         let is_same_arch = |other: &&Related| other.arch == key.arch();
-        let is_same_flavour =
-            |other: &&Related| is_same_arch(other) && flavour(&other.release) == flavour(key.release());
+        let line = line(key.release());
+        let is_same_flavour = |other: &&Related| is_same_arch(other) && self::line(&other.release) == line;
         let is_whole = |other: &&Related| other.base.is_none();
 
         let mut blobs = Candidates::default();
@@ -155,6 +155,12 @@ fn series(release: &str) -> Option<&str> {
     (is_number(major) && minor > 0).then(|| &release[..end])
 }
 
+/// What kernels have in common that are built in the same way: the flavour, without the number of a rebuild (`deb13-amd64` of `6.12.90+deb13.1-amd64`).
+fn line(release: &str) -> String {
+    let parts = flavour(release).split('.').enumerate();
+    parts.map(|(at, part)| if at == 0 { part } else { part.trim_start_matches(|c: char| c.is_ascii_digit()) }).collect()
+}
+
 /// How far two releases' series are from each other. That of an older kernel is less far: most of what it has is still there in a newer one, but not the
 /// other way round.
 fn distance(release: &str, other: &str) -> u64 {
@@ -187,6 +193,21 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(series(release), found, "{release}");
+        }
+    }
+
+    /// Check that rebuilds are of one line, and other flavours and builders of others.
+    #[test]
+    fn bases_line() {
+        for (release, found) in [
+            ("6.12.90+deb13.1-amd64", "deb13-amd64"),
+            ("6.12.117+deb13-amd64", "deb13-amd64"),
+            ("6.12.117+deb12-rt-amd64", "deb12-rt-amd64"),
+            ("6.1.0-56-cloud-amd64", "cloud-amd64"),
+            ("5.15.0-91-generic", "generic"),
+            ("4.18.0-553.16.1.el8_10.x86_64", ""),
+        ] {
+            assert_eq!(line(release), found, "{release}");
         }
     }
 

@@ -34,6 +34,17 @@ impl Stored {
             Self::Whole(bytes) | Self::Delta(bytes) => bytes,
         }
     }
+
+    /// What it is made on; none for a whole blob.
+    ///
+    /// # Errors
+    /// Those of [`Header::parse`].
+    pub fn base(&self) -> crate::Result<Option<Digest>> {
+        match self {
+            Self::Whole(_) => Ok(None),
+            Self::Delta(delta) => Header::parse(delta).map(|header| Some(header.base)),
+        }
+    }
 }
 
 /// A blob that others may be made on.
