@@ -29,6 +29,13 @@ pub enum Place {
         /// The file, raw BTF or ELF.
         path: PathBuf,
     },
+    /// A bundle built into the program.
+    Embedded,
+    /// A bundle, or a directory with BTF of several kernels, that the caller named.
+    Given {
+        /// The bundle or directory.
+        path: PathBuf,
+    },
     /// The cache of earlier downloads.
     Cache {
         /// The cache's directory.
@@ -44,7 +51,10 @@ pub enum Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Kernel { path } | Self::File { path } => write!(f, "{}", path.display()),
+            Self::Kernel { path } | Self::File { path } | Self::Given { path } => {
+                write!(f, "{}", path.display())
+            }
+            Self::Embedded => f.write_str("built-in bundle"),
             Self::Cache { path } => write!(f, "cache {}", path.display()),
             Self::Archive { url } => write!(f, "{url}"),
         }
@@ -71,11 +81,13 @@ pub enum Reason {
     /// An ELF file without types.
     #[error("ELF file without a .BTF section")]
     NoBtfSection,
-    /// The archive does not have this kernel.
-    #[error("not in this archive{}", named(", nearest", .nearest))]
+    /// The archive, bundle or directory does not have this kernel.
+    #[error("not in this archive{}{}", if *.remembered { " (as it said a while ago)" } else { "" }, named(", nearest", .nearest))]
     NotInArchive {
         /// The kernels it has that come closest.
         nearest: Vec<Candidate>,
+        /// It was not asked now: this is what it said within [`Settings::miss_lifetime`](crate::Settings::miss_lifetime).
+        remembered: bool,
     },
     /// Several kernels answer the description.
     #[error("the description fits several kernels{}", named("", .candidates))]
@@ -86,6 +98,9 @@ pub enum Reason {
     /// There is only a name to go by, and the caller insists on the build-id.
     #[error("only a name to go by, and an exact match was asked for")]
     NotExact,
+    /// It has only the types that some programs need, and the caller wants all of the kernel's.
+    #[error("minimised, and all of the kernel's types are needed")]
+    Minimised,
     /// A cache entry that is not what was once written. It counts as missing and is replaced by the next download.
     #[error("damaged cache entry: {0}")]
     CacheDamaged(String),
@@ -127,6 +142,9 @@ pub enum Reason {
         /// The time it was given.
         after: Duration,
     },
+    /// Neither the service answers there nor is there a tree of files.
+    #[error("no BTF archive there: is the address right?")]
+    NotTheService,
     /// An answer that is not an archive's.
     #[error("unusable answer: {0}")]
     BadAnswer(String),
@@ -159,9 +177,11 @@ impl Reason {
             | Self::NotInArchive { .. }
             | Self::Ambiguous { .. }
             | Self::NotExact
+            | Self::Minimised
             | Self::CacheDamaged(_) => Class::NotFound,
             Self::Unreachable(_)
             | Self::TimedOut { .. }
+            | Self::NotTheService
             | Self::BadAnswer(_)
             | Self::Busy(_)
             | Self::Io(_) => Class::Failed,
@@ -180,6 +200,7 @@ impl Reason {
             Self::NotInArchive { .. } => "not-in-archive",
             Self::Ambiguous { .. } => "ambiguous",
             Self::NotExact => "not-exact",
+            Self::Minimised => "minimised",
             Self::CacheDamaged(_) => "cache-damaged",
             Self::HashMismatch { .. } => "hash-mismatch",
             Self::WrongKernel { .. } => "wrong-kernel",
@@ -187,6 +208,7 @@ impl Reason {
             Self::TooLarge { .. } => "too-large",
             Self::Unreachable(_) => "unreachable",
             Self::TimedOut { .. } => "timed-out",
+            Self::NotTheService => "no-archive",
             Self::BadAnswer(_) => "bad-answer",
             Self::Busy(_) => "busy",
             Self::Io(_) => "io",
@@ -196,7 +218,7 @@ impl Reason {
     /// The kernels that an archive named instead.
     pub fn candidates(&self) -> &[Candidate] {
         match self {
-            Self::NotInArchive { nearest: candidates } | Self::Ambiguous { candidates } => candidates,
+            Self::NotInArchive { nearest: candidates, .. } | Self::Ambiguous { candidates } => candidates,
             _ => &[],
         }
     }
