@@ -89,6 +89,12 @@ pub enum Reason {
         /// It was not asked now: this is what it said within [`Settings::miss_lifetime`](crate::Settings::miss_lifetime).
         remembered: bool,
     },
+    /// The archive has the kernel, and not its configuration.
+    #[error("it has the kernel, but not its configuration")]
+    NoConfig,
+    /// The archive has the kernel, and not its modules.
+    #[error("it has the kernel, but not its modules")]
+    NoModules,
     /// Several kernels answer the description.
     #[error("the description fits several kernels{}", named("", .candidates))]
     Ambiguous {
@@ -175,6 +181,8 @@ impl Reason {
             Self::Absent
             | Self::NoBtfSection
             | Self::NotInArchive { .. }
+            | Self::NoConfig
+            | Self::NoModules
             | Self::Ambiguous { .. }
             | Self::NotExact
             | Self::Minimised
@@ -198,6 +206,8 @@ impl Reason {
             Self::Absent => "absent",
             Self::NoBtfSection => "no-btf-section",
             Self::NotInArchive { .. } => "not-in-archive",
+            Self::NoConfig => "no-config",
+            Self::NoModules => "no-modules",
             Self::Ambiguous { .. } => "ambiguous",
             Self::NotExact => "not-exact",
             Self::Minimised => "minimised",
@@ -280,6 +290,11 @@ impl Serialize for Attempt {
     }
 }
 
+/// Attempts as the end of a message.
+pub(crate) fn listed(attempts: &[Attempt]) -> String {
+    attempts.iter().map(|attempt| format!("\n  {attempt}")).collect()
+}
+
 /// No place had BTF that may be used.
 #[derive(Debug)]
 pub struct NoBtf {
@@ -292,8 +307,12 @@ pub struct NoBtf {
 impl NoBtf {
     /// The worst of the attempts: refused over failed over not found.
     pub fn class(&self) -> Class {
-        self.attempts.iter().map(|attempt| attempt.reason.class()).max().unwrap_or(Class::NotFound)
+        worst(&self.attempts)
     }
+}
+
+fn worst(attempts: &[Attempt]) -> Class {
+    attempts.iter().map(|attempt| attempt.reason.class()).max().unwrap_or(Class::NotFound)
 }
 
 impl fmt::Display for NoBtf {
@@ -338,6 +357,12 @@ pub enum Error {
     /// No BTF.
     #[error(transparent)]
     NoBtf(#[from] Box<NoBtf>),
+    /// No configuration of the running kernel.
+    #[error("no configuration of the running kernel{}", listed(.attempts))]
+    NoConfig {
+        /// The places asked, in order.
+        attempts: Vec<Attempt>,
+    },
     /// The cache cannot be written.
     #[error("cannot write to the cache {}: {source}", .path.display())]
     Cache {
@@ -351,6 +376,10 @@ pub enum Error {
 impl Error {
     /// What the error means for the caller.
     pub fn class(&self) -> Class {
-        if let Self::NoBtf(none) = self { none.class() } else { Class::Failed }
+        match self {
+            Self::NoBtf(none) => none.class(),
+            Self::NoConfig { attempts } => worst(attempts),
+            _ => Class::Failed,
+        }
     }
 }

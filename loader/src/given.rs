@@ -9,11 +9,12 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use btf_archive::bundle::{self, Bundle};
-use btf_archive::{BuildId, Digest, Key};
+use btf_archive::{BuildId, Digest, KernelRecord, Key};
 
 use crate::kernel::is_absence;
 use crate::local::same_build_id;
-use crate::{Kernel, Reason, check, tree};
+use crate::tree::Tree;
+use crate::{Kernel, Reason, check};
 
 /// The largest bundle read, in bytes: some thousand kernels have a few megabytes.
 const MAX_BUNDLE: usize = 256 << 20;
@@ -76,10 +77,11 @@ pub(crate) fn in_bundle(data: &[u8], kernel: &Kernel, max_size: usize) -> Result
 
 /// Looks into a directory: an archive, or files named by key.
 fn directory(dir: &Path, kernel: &Kernel, max_size: usize) -> Result<Given, Reason> {
-    let get = |path: &str, max: usize| file(&dir.join(path), max);
-    if let Some(found) = tree::fetch(&get, kernel, max_size)? {
-        check::kernel_btf(&found.raw, kernel)?;
-        let tree::Blob { raw, digest, key, build_id } = found;
+    if let Some(tree) = Tree::open(&|path, max| file(&dir.join(path), max))? {
+        let record = tree.record(kernel)?;
+        let raw = tree.blob(&record.digest, max_size)?;
+        check::kernel_btf(&raw, kernel)?;
+        let KernelRecord { digest, key, build_id, .. } = record;
         return Ok(Given { raw, digest: Some(digest), key: Some(key), build_id, path: None, is_whole: true });
     }
     for key in kernel.keys() {
@@ -102,7 +104,7 @@ fn directory(dir: &Path, kernel: &Kernel, max_size: usize) -> Result<Given, Reas
 }
 
 /// A regular file's bytes, at most `max` of them; `None` if there is no such file.
-fn file(path: &Path, max: usize) -> Result<Option<Vec<u8>>, Reason> {
+pub(crate) fn file(path: &Path, max: usize) -> Result<Option<Vec<u8>>, Reason> {
     let metadata = match fs::metadata(path) {
         Err(error) if is_absence(&error) => return Ok(None),
         metadata => metadata?,

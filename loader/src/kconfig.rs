@@ -7,8 +7,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::error::Attempt;
 use crate::kernel::is_absence;
-use crate::{Kernel, Reason};
+use crate::{Error, Kernel, Loader, Place, Reason};
 
 /// The largest configuration taken, in bytes; a distribution's has 300 thousand.
 pub(crate) const MAX_CONFIG: usize = 8 << 20;
@@ -63,20 +64,36 @@ pub struct Config {
     /// The text.
     pub text: String,
     /// Where.
-    pub place: crate::Place,
+    pub place: Place,
 }
 
-impl Config {
-    /// The configuration of the running kernel, out of its files below `root`.
-    pub(crate) fn of_machine(root: &Path, kernel: &Kernel) -> Result<Self, Vec<crate::Attempt>> {
+impl Loader {
+    /// The configuration of the running kernel: out of the machine's files, the directories of
+    /// [`Settings::paths`](crate::Settings::paths), or the archives, in this order.
+    ///
+    /// Give its text to libbpf as `bpf_object_open_opts::kconfig`, for programs with `extern … __kconfig`.
+    ///
+    /// # Errors
+    /// [`Error::NoConfig`] with what each place said, [`Error::Machine`] if the running kernel cannot be told.
+    pub fn config(&self) -> Result<Config, Error> {
+        let settings = self.settings();
+        let kernel = Kernel::running(&settings.root)?;
+        let files = kernel.release().map(|release| paths(&settings.root, release)).unwrap_or_default();
+        let files = files.into_iter().map(|path| Place::File { path });
         let mut attempts = Vec::new();
-        for path in kernel.release().map(|release| paths(root, release)).unwrap_or_default() {
-            let place = crate::Place::File { path: path.clone() };
-            match read(&path) {
-                Ok(text) => return Ok(Self { text, place }),
-                Err(reason) => attempts.push(crate::Attempt { place, reason }),
+        for place in files.chain(self.trees()) {
+            let answer = match &place {
+                Place::File { path } => read(path),
+                _ => self.in_tree(&place, &|tree| {
+                    let digest = tree.record(&kernel)?.config.ok_or(Reason::NoConfig)?;
+                    text(tree.blob(&digest, MAX_CONFIG)?)
+                }),
+            };
+            match answer {
+                Ok(text) => return Ok(Config { text, place }),
+                Err(reason) => attempts.push(Attempt { place, reason }),
             }
         }
-        Err(attempts)
+        Err(Error::NoConfig { attempts })
     }
 }

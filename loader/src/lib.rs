@@ -24,6 +24,8 @@
 //! each kind of place has a file of its own (`local`, `cache`, `remote`), which all end in `check`.
 
 mod address;
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod atomic;
 mod cache;
 mod check;
@@ -31,6 +33,7 @@ mod elf;
 mod elf_form;
 mod error;
 mod events;
+mod forms;
 mod given;
 mod http;
 mod install;
@@ -40,6 +43,7 @@ mod loader;
 mod local;
 mod misses;
 mod namespace;
+mod programs;
 mod remote;
 mod settings;
 mod survey;
@@ -50,6 +54,9 @@ pub use atomic::write_file;
 pub use elf_form::elf;
 pub use error::{Attempt, Candidate, Class, Error, NoBtf, Place, Reason};
 pub use events::{Asked, Outcome};
+#[cfg(feature = "minimize")]
+pub use forms::minimised;
+pub use forms::{FormError, merged, no_enum64};
 pub use install::{InstallError, Receipt, install, installed, uninstall};
 pub use kconfig::{Config, has_btf};
 pub use kernel::Kernel;

@@ -16,6 +16,7 @@ use crate::given::{self, Given};
 use crate::http::Client;
 use crate::misses::Misses;
 use crate::remote::Download;
+use crate::tree::Tree;
 use crate::{Address, Kernel, Settings, local, remote};
 
 /// How a kernel's BTF was recognised.
@@ -234,6 +235,28 @@ impl Loader {
         self.settings.urls.iter().map(|url| Place::Archive { url: url.clone() }).collect()
     }
 
+    /// The places that may have a tree of files, in order.
+    pub(crate) fn trees(&self) -> impl Iterator<Item = Place> {
+        let given = self.settings.paths.iter().map(|path| Place::Given { path: path.clone() });
+        given.chain(self.far())
+    }
+
+    /// Asks a place for something by its tree of files.
+    pub(crate) fn in_tree<T>(
+        &self,
+        place: &Place,
+        ask: &dyn Fn(&Tree<'_>) -> Result<T, Reason>,
+    ) -> Result<T, Reason> {
+        match place {
+            Place::Given { path } => {
+                let get = |name: &str, max: usize| given::file(&path.join(name), max);
+                ask(&Tree::open(&get)?.ok_or(Reason::Absent)?)
+            }
+            Place::Archive { url } => remote::in_tree(&self.client, url, &self.settings, ask),
+            _ => Err(Reason::Absent),
+        }
+    }
+
     fn cache_place(&self) -> Option<Place> {
         self.cache.as_ref().map(|cache| Place::Cache { path: cache.dir().to_owned() })
     }
@@ -251,7 +274,8 @@ impl Loader {
         {
             return Ok(Turn::Download(None));
         }
-        match cache.lock(self.settings.max_time) {
+        let archives = u32::try_from(self.settings.urls.len()).unwrap_or(u32::MAX);
+        match cache.lock(self.settings.timeout.saturating_mul(archives).min(self.settings.max_time)) {
             Ok(lock) => Ok(match self.ask(&place, kernel, Duration::ZERO) {
                 Ok(found) => Turn::Found(Box::new(found)),
                 Err(_) => Turn::Download(Some(lock)),

@@ -12,13 +12,14 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use btf_archive::{BuildId, Digest, Key, alias, blob};
+use btf_archive::{BuildId, Digest, KernelRecord, Key, alias, blob};
 use serde::Deserialize;
 
 use crate::error::Candidate;
 use crate::http::{Answer, Client, Deadline};
 use crate::local::same_build_id;
-use crate::{Address, Kernel, Reason, Settings, check, tree};
+use crate::tree::Tree;
+use crate::{Address, Kernel, Reason, Settings, check};
 
 /// The largest JSON answer taken, in bytes.
 const MAX_JSON: usize = 1 << 20;
@@ -52,6 +53,34 @@ pub(crate) fn fetch(
     };
     check::kernel_btf(&download.raw, kernel)?;
     Ok(download)
+}
+
+/// Asks `archive` for something by its tree of files, which the service has too.
+pub(crate) fn in_tree<T>(
+    client: &Client,
+    archive: &Address,
+    settings: &Settings,
+    ask: &dyn Fn(&Tree<'_>) -> Result<T, Reason>,
+) -> Result<T, Reason> {
+    let deadline = Deadline::new(settings.timeout);
+    let get = |path: &str, max: usize| get_file(client, archive, &deadline, path, max);
+    ask(&Tree::open(&get)?.ok_or(Reason::NotTheService)?)
+}
+
+/// One file of an archive's tree; `None` if there is no such file.
+fn get_file(
+    client: &Client,
+    archive: &Address,
+    deadline: &Deadline,
+    path: &str,
+    max: usize,
+) -> Result<Option<Vec<u8>>, Reason> {
+    let answer = client.get(archive, path, "identity", max, deadline)?;
+    match answer.status.as_u16() {
+        200 => Ok(Some(answer.body)),
+        404 | 410 => Ok(None),
+        _ => Err(refusal(&answer)),
+    }
 }
 
 struct Request<'a> {
@@ -110,16 +139,10 @@ impl Request<'_> {
 
     /// Out of the tree of files, which is all that a plain web server has.
     fn tree(&self) -> Result<Download, Reason> {
-        let get = |path: &str, max: usize| {
-            let answer = self.client.get(self.archive, path, "identity", max, &self.deadline)?;
-            match answer.status.as_u16() {
-                200 => Ok(Some(answer.body)),
-                404 | 410 => Ok(None),
-                _ => Err(refusal(&answer)),
-            }
-        };
-        let found = tree::fetch(&get, self.kernel, self.max_size)?.ok_or(Reason::NotTheService)?;
-        let tree::Blob { raw, digest, key, build_id } = found;
+        let get = |path: &str, max: usize| get_file(self.client, self.archive, &self.deadline, path, max);
+        let tree = Tree::open(&get)?.ok_or(Reason::NotTheService)?;
+        let KernelRecord { digest, key, build_id, .. } = tree.record(self.kernel)?;
+        let raw = tree.blob(&digest, self.max_size)?;
         Ok(Download { raw, digest, key: Some(key), build_id })
     }
 
