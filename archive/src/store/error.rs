@@ -164,6 +164,12 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// The system gave no random numbers.
+    #[error("no random numbers: {reason}")]
+    Random {
+        /// Why.
+        reason: String,
+    },
     /// The file system said no.
     #[error("{path}: {source}", path = path.display())]
     Io {
