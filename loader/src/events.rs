@@ -43,9 +43,11 @@ impl Outcome<'_> {
     }
 }
 
+type Listener = dyn Fn(&Asked<'_>) + Send + Sync;
+
 /// Who is told.
 #[derive(Clone, Default)]
-pub(crate) struct Observer(Option<Arc<dyn Fn(&Asked<'_>) + Send + Sync>>);
+pub(crate) struct Observer(Option<Arc<Listener>>);
 
 impl Observer {
     pub(crate) fn new(observer: impl Fn(&Asked<'_>) + Send + Sync + 'static) -> Self {

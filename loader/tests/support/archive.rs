@@ -54,6 +54,7 @@ impl Archive {
             grace: Duration::ZERO,
             connections: 64,
             refresh: Duration::from_secs(60),
+            scrub: None,
         };
         runtime.spawn(btf_archive_server::serve(archive, listener, options, std::future::pending()));
         Self { url, _runtime: runtime, dir }
