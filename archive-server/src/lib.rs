@@ -23,8 +23,10 @@ mod metrics;
 mod requests;
 mod server;
 mod txz;
+mod upkeep;
 pub mod verify;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use btf_archive::store::Archive;
@@ -39,6 +41,8 @@ pub struct Options {
     pub grace: Duration,
     /// The most connections at once; more wait.
     pub connections: usize,
+    /// How long until it is looked again whether others have published.
+    pub refresh: Duration,
 }
 
 /// Serves an archive until `stop` is ready and the requests under way have ended.
@@ -48,6 +52,10 @@ pub async fn serve(
     options: Options,
     stop: impl Future<Output = ()>,
 ) {
-    let router = app::router(app::App::new(archive, options.deadline));
-    server::serve(listener, router, options.connections, stop, options.grace).await;
+    let app = app::App::new(archive, options.deadline);
+    let router = app::router(Arc::clone(&app));
+    tokio::select! {
+        () = server::serve(listener, router, options.connections, stop, options.grace) => {}
+        never = upkeep::refresh(&app.archive, options.refresh) => match never {},
+    }
 }

@@ -2,6 +2,7 @@
 //! (0 done, 1 failed, 2 usage, 3 not found, 4 refused). An `Err` becomes exit code 1.
 
 pub(crate) mod add;
+mod archive;
 pub(crate) mod completions;
 pub(crate) mod serve;
 pub(crate) mod verify;

@@ -128,12 +128,11 @@ impl KeyList {
         Ok(list)
     }
 
-    /// The key that a signature says made it, if it may sign.
+    /// The key of this id, if it may sign.
     ///
     /// # Errors
     /// [`Error::Revoked`], [`Error::UnknownKey`].
-    fn key_of(&self, what: &'static str, signature: &Signature) -> Result<&SnapshotKey> {
-        let key = signature.key();
+    fn key_of(&self, what: &'static str, key: KeyId) -> Result<&SnapshotKey> {
         if let Some(revoked) = self.revoked.iter().find(|revoked| revoked.id == key) {
             return Err(Error::Revoked { what, key, reason: revoked.reason.clone() });
         }
@@ -148,9 +147,21 @@ impl KeyList {
     /// [`Error::Signature`], [`Error::Revoked`], [`Error::UnknownKey`], [`Error::Forged`].
     pub fn check_signed(&self, what: &'static str, bytes: &[u8], signature: &[u8]) -> Result<&SnapshotKey> {
         let signature = Signature::parse(what, signature)?;
-        let key = self.key_of(what, &signature)?;
+        let key = self.key_of(what, signature.key())?;
         key.key.check(what, bytes, &signature)?;
         Ok(key)
+    }
+
+    /// Checks that this list has a key, valid at the time `now` (seconds since 1970, UTC): that what it signs will be taken.
+    ///
+    /// # Errors
+    /// [`Error::Revoked`], [`Error::UnknownKey`], [`Error::Expired`], [`Error::NotYetValid`].
+    pub fn check_key(&self, what: &'static str, key: &PublicKey, now: u64) -> Result<()> {
+        let found = self.key_of(what, key.id())?;
+        if found.key != *key {
+            return Err(Error::UnknownKey { what, key: key.id(), version: self.version });
+        }
+        found.check_time(what, now)
     }
 
     /// Checks what a list promises.

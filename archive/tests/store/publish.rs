@@ -6,7 +6,7 @@ use btf_archive::{Digest, blob, snapshot};
 
 use crate::{Site, archive, btf, draft, files, keys};
 
-both!(
+each!(
     publish_numbers,
     publish_empty,
     publish_tree_is_enough,
