@@ -5,7 +5,6 @@ pub(crate) mod add;
 mod archive;
 pub(crate) mod completions;
 pub(crate) mod keys;
-mod roots;
 pub(crate) mod serve;
 pub(crate) mod verify;
 
