@@ -202,6 +202,14 @@ impl Reader {
         Ok(raw)
     }
 
+    /// An object as stored, by its path in the archive, if it is there; not checked.
+    ///
+    /// # Errors
+    /// [`Error::Object`], also for one of more than `limit` bytes.
+    pub fn object(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
+        self.place.get(path, limit)
+    }
+
     fn need(&self, path: &str, limit: u64) -> Result<Vec<u8>, Error> {
         self.place.get(path, limit)?.ok_or_else(|| self.missing(path))
     }
