@@ -3,7 +3,7 @@
 use std::hash::BuildHasher;
 use std::sync::OnceLock;
 
-use btf::{Btf, Kind, TypeId};
+use btf::{Btf, Kind, StrOffset, TypeId};
 use object::{Object as _, ObjectSection as _};
 
 use crate::error::{Error, Result};
@@ -35,7 +35,7 @@ impl<'a> Kernel<'a> {
     /// When it is neither, or the BTF is damaged. The types are not checked beyond that ([`btf`]'s validation does so); relocations that
     /// meet a damaged type fail.
     pub fn open(data: &'a [u8]) -> Result<Kernel<'a>> {
-        Self::new(Btf::parse(raw(data)?)?)
+        Self::read(raw(data)?, None)
     }
 
     /// As [`Kernel::open`], for these objects, in half the time: of the kernel's names only theirs are looked up in advance. Other objects may be asked about
@@ -44,7 +44,7 @@ impl<'a> Kernel<'a> {
     /// # Errors
     /// Those of [`Kernel::open`].
     pub fn open_for(data: &'a [u8], objects: &[Object<'_>]) -> Result<Kernel<'a>> {
-        Self::indexed(Btf::parse(raw(data)?)?, Some(Wanted::of(objects)))
+        Self::read(raw(data)?, Some(Wanted::of(objects)))
     }
 
     /// Indexes BTF that is already read.
@@ -52,15 +52,28 @@ impl<'a> Kernel<'a> {
     /// # Errors
     /// When a name is outside the string section.
     pub fn new(btf: Btf<'a>) -> Result<Kernel<'a>> {
-        Self::indexed(btf, None)
+        let index = NameIndex::of_all(&btf)?;
+        Ok(Self::indexed(btf, index, None))
     }
 
-    fn indexed(btf: Btf<'a>, wanted: Option<Wanted>) -> Result<Kernel<'a>> {
-        let index = NameIndex::build(&btf, wanted.as_ref())?;
+    fn read(data: &'a [u8], wanted: Option<Wanted>) -> Result<Kernel<'a>> {
+        let mut named = Vec::with_capacity(if wanted.is_some() { 64 } else { data.len() / 64 });
+        let btf = Btf::parse_seeing(data, |strings, id, kind, name| {
+            if may_be_asked_for(kind, name)
+                && wanted.as_ref().is_none_or(|wanted| wanted.may_be(strings, name))
+            {
+                named.push((id, name));
+            }
+        })?;
+        let index = NameIndex::build(&btf, &named, wanted.as_ref())?;
+        Ok(Self::indexed(btf, index, wanted))
+    }
+
+    fn indexed(btf: Btf<'a>, index: NameIndex, wanted: Option<Wanted>) -> Kernel<'a> {
         let long = btf.long_type();
         let pointer_size = long.and_then(|ty| ty.size()).unwrap_or(8);
         let long = long.map(|ty| ty.id());
-        Ok(Kernel { index, wanted, whole: OnceLock::new(), modules_from: None, pointer_size, long, btf })
+        Kernel { index, wanted, whole: OnceLock::new(), modules_from: None, pointer_size, long, btf }
     }
 
     /// Says which types are modules'.
@@ -85,8 +98,7 @@ impl<'a> Kernel<'a> {
         let index = match &self.wanted {
             // Reading the names again finds no fault that opening the kernel did not.
             Some(wanted) if !wanted.contains(hash) => {
-                let build =
-                    || NameIndex::build(&self.btf, None).unwrap_or_else(|_| NameIndex::of(Vec::new()));
+                let build = || NameIndex::of_all(&self.btf).unwrap_or_else(|_| NameIndex::of(Vec::new()));
                 self.whole.get_or_init(build)
             }
             _ => &self.index,
@@ -154,6 +166,12 @@ impl Wanted {
         self.hashes.binary_search(&hash).is_ok()
     }
 
+    /// Whether a name may be one of them, as far as its first bytes tell.
+    fn may_be(&self, strings: &[u8], name: StrOffset) -> bool {
+        let beginning = strings.get(name.0 as usize..).and_then(|rest| rest.first_chunk());
+        beginning.is_none_or(|&beginning| self.may_begin(beginning))
+    }
+
     /// Whether a name with this beginning, and then its end and anything, may be one of them.
     fn may_begin(&self, beginning: [u8; 4]) -> bool {
         let word = u32::from_le_bytes(beginning);
@@ -185,31 +203,25 @@ struct Entry {
 }
 
 impl NameIndex {
-    fn build(btf: &Btf<'_>, wanted: Option<&Wanted>) -> Result<NameIndex> {
-        let strings = if btf.base().is_none() { btf.string_section() } else { &[] };
-        let guess = if wanted.is_some() { 64 } else { btf.type_count() as usize / 2 };
-        let mut named = Vec::with_capacity(guess);
-        for (id, kind, name) in btf.headers() {
-            // Functions are half of a kernel's types, and no relocation about a function has an answer. No object of today can mean a kind that
-            // is not known.
-            if matches!(kind, None | Some(Kind::Func)) || name.0 == 0 {
-                continue;
-            }
-            if let Some(wanted) = wanted
-                && let Some(&beginning) = strings.get(name.0 as usize..).and_then(|rest| rest.first_chunk())
-                && !wanted.may_begin(beginning)
-            {
-                continue;
-            }
+    /// Of all names of a blob.
+    fn of_all(btf: &Btf<'_>) -> Result<NameIndex> {
+        let named = btf.headers().filter(|&(_, kind, name)| may_be_asked_for(kind, name));
+        Self::build(btf, &named.map(|(id, _, name)| (id, name)).collect::<Vec<_>>(), None)
+    }
+
+    /// Of these types and where their names are, in ascending order of ids.
+    fn build(btf: &Btf<'_>, named: &[(TypeId, StrOffset)], wanted: Option<&Wanted>) -> Result<NameIndex> {
+        let mut entries = Vec::with_capacity(named.len());
+        for &(id, name) in named {
             let name = btf.string(name)?;
             if !name.is_empty() {
                 let hash = hash(essential_name(name));
                 if wanted.is_none_or(|wanted| wanted.contains(hash)) {
-                    named.push(Entry { hash, id });
+                    entries.push(Entry { hash, id });
                 }
             }
         }
-        Ok(Self::of(named))
+        Ok(Self::of(entries))
     }
 
     fn of(named: Vec<Entry>) -> NameIndex {
@@ -239,6 +251,12 @@ impl NameIndex {
         let entries = &self.entries[self.starts[bucket] as usize..self.starts[bucket + 1] as usize];
         entries.iter().filter(move |entry| entry.hash == hash).map(|entry| entry.id)
     }
+}
+
+/// Whether a type is one that a relocation may mean. Functions are half of a kernel's types, and no relocation about a function has an answer; no object of
+/// today can mean a kind that is not known.
+fn may_be_asked_for(kind: Option<Kind>, name: StrOffset) -> bool {
+    !matches!(kind, None | Some(Kind::Func)) && name.0 != 0
 }
 
 fn hash(name: &[u8]) -> u32 {
@@ -300,7 +318,7 @@ mod tests {
         let whole = Kernel::open(&blob).unwrap();
         for wanted in names {
             let wanted = Wanted::of_names([essential_name(wanted.as_bytes())]);
-            let kernel = Kernel::indexed(Btf::parse(&blob).unwrap(), Some(wanted)).unwrap();
+            let kernel = Kernel::read(&blob, Some(wanted)).unwrap();
             for name in names {
                 let name = essential_name(name.as_bytes());
                 let found = |kernel: &Kernel<'_>| kernel.candidates(name, Kind::Struct).collect::<Vec<_>>();

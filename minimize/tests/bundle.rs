@@ -152,7 +152,7 @@ fn single_file() {
             let kernel = bundle.by_key(&key.parse().unwrap()).unwrap();
             assert_eq!(*kernel.btf().unwrap(), desk.minimised(file), "{key}");
             let source = Digest::of(&fs::read(desk.path(file)).unwrap());
-            assert_eq!(kernel.source(), source.as_bytes()[..8]);
+            assert_eq!(kernel.source().unwrap(), source.as_bytes()[..8]);
             let build_id = BuildId::new(&[index as u8 + 1; 20]).unwrap();
             assert_eq!(bundle.by_build_id(&build_id).unwrap().key(), *key);
         }

@@ -115,7 +115,7 @@ pub(crate) fn build(
 }
 
 /// The kernel with its modules.
-fn merge(kernel: &files::KernelFile, path: &Path, modules: &[PathBuf]) -> anyhow::Result<WithModules> {
+fn merge(kernel: &files::KernelFile<'_>, path: &Path, modules: &[PathBuf]) -> anyhow::Result<WithModules> {
     let open = |module: &PathBuf| files::KernelFile::open(module);
     let files = modules.iter().map(open).collect::<anyhow::Result<Vec<_>>>()?;
     let bytes: Vec<_> = files.iter().map(files::KernelFile::bytes).collect();

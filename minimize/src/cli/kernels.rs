@@ -103,19 +103,35 @@ impl KernelArgs {
     }
 }
 
+/// Memory for kernels, to be used again.
+#[derive(Default)]
+struct Memory {
+    archived: Buffers,
+    file: Vec<u8>,
+}
+
 impl Kernels {
-    fn one<R>(
+    /// Works on one blob.
+    pub(crate) fn read<R>(
         &self,
         blob: &Blob,
-        buffers: &mut Buffers,
+        work: impl FnOnce(&[u8]) -> anyhow::Result<R>,
+    ) -> anyhow::Result<R> {
+        self.read_in(blob, &mut Memory::default(), work)
+    }
+
+    fn read_in<R>(
+        &self,
+        blob: &Blob,
+        memory: &mut Memory,
         work: impl FnOnce(&[u8]) -> anyhow::Result<R>,
     ) -> anyhow::Result<R> {
         match blob {
             Blob::Archived(digest) => {
                 let reader = self.reader.as_ref().context("no archive is open")?;
-                work(reader.blob_in(digest, buffers)?)
+                work(reader.blob_in(digest, &mut memory.archived)?)
             }
-            Blob::File(path) => work(files::KernelFile::open(path)?.bytes()),
+            Blob::File(path) => work(files::KernelFile::read(path, &mut memory.file)?.bytes()),
         }
     }
 
@@ -136,8 +152,8 @@ impl Kernels {
         }
         groups
             .into_par_iter()
-            .map_init(Buffers::default, |buffers, (indices, blob)| {
-                let result = self.one(blob, buffers, |bytes| work(&indices, bytes));
+            .map_init(Memory::default, |memory, (indices, blob)| {
+                let result = self.read_in(blob, memory, |bytes| work(&indices, bytes));
                 (indices, result)
             })
             .collect()

@@ -94,8 +94,8 @@ impl Layout {
 struct Entry {
     key: Key,
     build_id: Option<BuildId>,
-    /// Digest of the kernel's whole BTF.
-    source: Digest,
+    /// Digest of the kernel's whole BTF, where the archive tells it: to hash a file takes longer than to minimise it.
+    source: Option<Digest>,
     btf: Arc<Vec<u8>>,
 }
 
@@ -127,7 +127,8 @@ struct Report<'a> {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let data = files::read_objects(&args.objects)?;
     if let Some(bundle) = &args.check_stale {
-        return stale::run(bundle, args.kernels, &args.objects, &data, args.json);
+        let objects = stale::Objects { paths: &args.objects, data: &data };
+        return stale::run(bundle, args.kernels, &objects, args.json);
     }
     let output = args.output.as_deref().context("--output says where to write")?;
     let objects = files::open_objects(&args.objects, &data)?;
@@ -228,8 +229,8 @@ fn minimize_all(
         let kernel = Kernel::open_for(bytes, objects)?;
         let minimized = minimize(&kernel, objects)?;
         let source = match &kernels.names[indices[0]].blob {
-            Blob::Archived(digest) => *digest,
-            Blob::File(_) => Digest::of(kernel.btf().bytes()),
+            Blob::Archived(digest) => Some(*digest),
+            Blob::File(_) => None,
         };
         // Most kernels need the bytes that another one needs: ten thousand of them fit into memory.
         let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
@@ -287,7 +288,7 @@ fn key(kernel: &KernelName) -> anyhow::Result<Key> {
 fn single(output: &Path, entries: &[Entry], record: &Record, zstd: bool) -> anyhow::Result<u64> {
     let mut builder = Builder::new();
     for entry in entries {
-        builder.add(&entry.key, entry.build_id, &entry.source, &entry.btf);
+        builder.add(&entry.key, entry.build_id, entry.source.as_ref(), &entry.btf);
     }
     let encoding = if zstd { Encoding::Zstd } else { Encoding::Raw };
     let data = builder.finish(&serde_json::to_string(record)?, encoding)?;

@@ -31,9 +31,12 @@ pub(super) struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) select: Option<String>,
     pub(super) objects: Vec<Object>,
-    /// For each kernel the first eight bytes of the digest of its whole BTF. A single file has them in its table.
+    /// For each kernel of an archive the first eight bytes of the digest of its whole BTF. A single file has them in its table.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) kernels: BTreeMap<String, String>,
+    /// For each other kernel those of the digest of its minimised BTF. A single file has them in its table.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) minimized: BTreeMap<String, String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,12 +63,18 @@ impl Record {
             select,
             objects: Object::of(paths, objects),
             kernels: BTreeMap::new(),
+            minimized: BTreeMap::new(),
         }
     }
 
-    pub(super) fn with(self, entries: &[Entry]) -> Record {
-        let kernel = |entry: &Entry| (entry.key.to_string(), beginning(entry.source.as_bytes()));
-        Record { kernels: entries.iter().map(kernel).collect(), ..self }
+    pub(super) fn with(mut self, entries: &[Entry]) -> Record {
+        for Entry { key, source, btf, .. } in entries {
+            match source {
+                Some(source) => self.kernels.insert(key.to_string(), beginning(source.as_bytes())),
+                None => self.minimized.insert(key.to_string(), beginning(Digest::of(btf).as_bytes())),
+            };
+        }
+        self
     }
 
     /// Writes the record beside a bundle.
@@ -83,10 +92,13 @@ impl Record {
                 if data.starts_with(&MAGIC) {
                     let bundle = Bundle::open(&data)?;
                     let mut record: Record = serde_json::from_str(bundle.record())?;
-                    let kernels = bundle.kernels();
-                    record.kernels = kernels
-                        .map(|kernel| (kernel.key().to_owned(), beginning(&kernel.source())))
-                        .collect();
+                    for kernel in bundle.kernels() {
+                        let key = kernel.key().to_owned();
+                        match kernel.source() {
+                            Some(source) => record.kernels.insert(key, beginning(&source)),
+                            None => record.minimized.insert(key, beginning(kernel.digest().as_bytes())),
+                        };
+                    }
                     return Ok(record);
                 }
             }

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use btf_archive::Digest;
+use btf_minimize::{Kernel, minimize};
 use serde::Serialize;
 
 use super::record::{Object, Record, beginning};
 use crate::cli::files;
-use crate::cli::kernels::{Blob, KernelArgs};
+use crate::cli::kernels::{Blob, KernelArgs, Kernels};
 use crate::cli::telling::plural;
 
 #[derive(Serialize)]
@@ -21,13 +22,19 @@ struct Report<'a> {
     changes: Vec<String>,
 }
 
+/// The objects as they are now.
+pub(super) struct Objects<'a> {
+    pub(super) paths: &'a [PathBuf],
+    pub(super) data: &'a [Vec<u8>],
+}
+
 pub(super) fn run(
     bundle: &Path,
     mut args: KernelArgs,
-    paths: &[PathBuf],
-    data: &[Vec<u8>],
+    objects: &Objects<'_>,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
+    let Objects { paths, data } = *objects;
     let record = Record::read(bundle)?;
     let mut changes = Vec::new();
     match (args.selection(), &record.select) {
@@ -53,26 +60,8 @@ pub(super) fn run(
     changes.extend(then.keys().map(|name| format!("object {name}: is gone")));
 
     let kernels = args.open()?;
-    let mut then: BTreeMap<&str, &str> =
-        record.kernels.iter().map(|(key, digest)| (key.as_str(), digest.as_str())).collect();
-    for kernel in &kernels.names {
-        let digest = match &kernel.blob {
-            Blob::Archived(digest) => *digest,
-            Blob::File(path) => {
-                let file = files::KernelFile::open(path)?;
-                Digest::of(file.kernel(path)?.btf().bytes())
-            }
-        };
-        let key = super::key(kernel)?;
-        match then.remove(key.to_string().as_str()) {
-            None => changes.push(format!("kernel {key}: is new")),
-            Some(beginning_then) if beginning_then != beginning(digest.as_bytes()) => {
-                changes.push(format!("kernel {key}: has other BTF"));
-            }
-            Some(_) => {}
-        }
-    }
-    changes.extend(then.keys().map(|key| format!("kernel {key}: is gone")));
+    let same_objects = !changes.iter().any(|change| change.starts_with("object "));
+    changes.extend(of_kernels(&record, &kernels, objects, same_objects)?);
 
     let report = Report { bundle, stale: !changes.is_empty(), changes };
     let mut out = std::io::stdout().lock();
@@ -87,4 +76,41 @@ pub(super) fn run(
         writeln!(out, "{}: up to date with {objects} and {kernels}", bundle.display())?;
     }
     Ok(if report.stale { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What changed about the kernels. With other objects, nothing can be said of minimised BTF.
+fn of_kernels(
+    record: &Record,
+    kernels: &Kernels,
+    objects: &Objects<'_>,
+    same_objects: bool,
+) -> anyhow::Result<Vec<String>> {
+    let objects = files::open_objects(objects.paths, objects.data)?;
+    let (mut then, mut minimized) = (record.kernels.clone(), record.minimized.clone());
+    let mut changes = Vec::new();
+    for kernel in &kernels.names {
+        let key = super::key(kernel)?.to_string();
+        if let Some(then) = then.remove(&key) {
+            let now = match &kernel.blob {
+                Blob::Archived(digest) => *digest,
+                blob => {
+                    kernels.read(blob, |bytes| Ok(Digest::of(Kernel::open_for(bytes, &[])?.btf().bytes())))?
+                }
+            };
+            if then != beginning(now.as_bytes()) {
+                changes.push(format!("kernel {key}: has other BTF"));
+            }
+        } else if let Some(then) = minimized.remove(&key) {
+            let minimize = |bytes: &[u8]| Ok(minimize(&Kernel::open_for(bytes, &objects)?, &objects)?.btf);
+            if same_objects
+                && then != beginning(Digest::of(&kernels.read(&kernel.blob, minimize)?).as_bytes())
+            {
+                changes.push(format!("kernel {key}: what the objects need of it is other BTF"));
+            }
+        } else {
+            changes.push(format!("kernel {key}: is new"));
+        }
+    }
+    changes.extend(then.into_keys().chain(minimized.into_keys()).map(|key| format!("kernel {key}: is gone")));
+    Ok(changes)
 }
