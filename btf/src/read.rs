@@ -215,12 +215,20 @@ impl<'a> Btf<'a> {
     /// # Errors
     /// As [`Self::string`], and [`Error::TooLarge`] for strings longer than [`MAX_COPIED_NAME`].
     pub(crate) fn copied_string(&self, offset: StrOffset) -> Result<&'a BStr> {
+        self.string_within(offset, MAX_COPIED_NAME)
+    }
+
+    /// As [`Self::string`], and takes no more time than `limit` bytes do: strings may overlap, so that all together can be as long as the square of the blob.
+    ///
+    /// # Errors
+    /// As [`Self::string`], and [`Error::TooLarge`] for strings of more than `limit` bytes.
+    pub fn string_within(&self, offset: StrOffset, limit: usize) -> Result<&'a BStr> {
         let tail = self.string_tail(offset)?;
-        let tail = &tail[..tail.len().min(MAX_COPIED_NAME + 1)];
+        let tail = &tail[..tail.len().min(limit.saturating_add(1))];
         let end = tail.find_byte(0).ok_or(Error::TooLarge {
             what: "a name, in bytes",
             value: tail.len() as u64,
-            limit: MAX_COPIED_NAME as u64,
+            limit: limit as u64,
         })?;
         Ok(tail[..end].as_bstr())
     }

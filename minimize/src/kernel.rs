@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::flavour::essential_name;
 use crate::object::Object;
 use crate::reason::Reason;
-use crate::types::{Types, kinds_compatible};
+use crate::types::{MAX_NAME, Types, kinds_compatible};
 
 /// The BTF of a kernel, ready for lookups by name.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl<'a> Kernel<'a> {
     /// Indexes BTF that is already read.
     ///
     /// # Errors
-    /// When a name is outside the string section.
+    /// When a name is outside the string section, or longer than any compiler's.
     pub fn new(btf: Btf<'a>) -> Result<Kernel<'a>> {
         let index = NameIndex::of_all(&btf)?;
         Ok(Self::indexed(btf, index, None))
@@ -106,11 +106,25 @@ impl<'a> Kernel<'a> {
         let found = index.entries(hash).filter(move |&id| {
             self.btf.ty(id).is_ok_and(|ty| {
                 kinds_compatible(Some(ty.kind()), Some(kind))
-                    && self.btf.name(&ty).is_ok_and(|name| essential_name(name) == essential)
+                    && self
+                        .btf
+                        .string_within(ty.name_offset(), MAX_NAME)
+                        .is_ok_and(|name| essential_name(name) == essential)
             })
         });
         let end = self.modules_from.filter(|&first| found.clone().next().is_some_and(|id| id < first));
         found.take_while(move |&id| end.is_none_or(|end| id < end))
+    }
+
+    /// Whether the objects ask for types that this kernel has none of: those may be modules'.
+    pub fn lacks_any(&self, objects: &[Object<'_>]) -> bool {
+        self.lacking(objects).next().is_some()
+    }
+
+    /// The names of those types.
+    pub(crate) fn lacking<'o>(&self, objects: &'o [Object<'_>]) -> impl Iterator<Item = &'o [u8]> {
+        let roots = objects.iter().flat_map(|object| &object.roots);
+        roots.filter(|root| self.candidates(root.name, root.kind).next().is_none()).map(|root| root.name)
     }
 
     pub(crate) fn types(&self) -> Types<'_, 'a> {
@@ -213,7 +227,7 @@ impl NameIndex {
     fn build(btf: &Btf<'_>, named: &[(TypeId, StrOffset)], wanted: Option<&Wanted>) -> Result<NameIndex> {
         let mut entries = Vec::with_capacity(named.len());
         for &(id, name) in named {
-            let name = btf.string(name)?;
+            let name = btf.string_within(name, MAX_NAME)?;
             if !name.is_empty() {
                 let hash = hash(essential_name(name));
                 if wanted.is_none_or(|wanted| wanted.contains(hash)) {
@@ -255,7 +269,7 @@ impl NameIndex {
 
 /// Whether a type is one that a relocation may mean. Functions are half of a kernel's types, and no relocation about a function has an answer; no object of
 /// today can mean a kind that is not known.
-fn may_be_asked_for(kind: Option<Kind>, name: StrOffset) -> bool {
+pub(crate) fn may_be_asked_for(kind: Option<Kind>, name: StrOffset) -> bool {
     !matches!(kind, None | Some(Kind::Func)) && name.0 != 0
 }
 

@@ -6,19 +6,18 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use btf_minimize::{Kernel, Object};
+use btf_minimize::{Error, Kernel, Object, WithModules};
 use memmap2::{Mmap, MmapOptions};
 
 /// The bytes of a kernel's file, mapped where that can be done.
-pub(crate) enum KernelFile<'m> {
+pub(crate) enum KernelFile {
     Mapped(Mmap),
     Read(Vec<u8>),
-    ReadInto(&'m [u8]),
 }
 
-impl<'m> KernelFile<'m> {
+impl KernelFile {
     /// Opens raw BTF or an ELF file: a vmlinux may have a gigabyte, of which only the section with the BTF is ever touched.
-    pub(crate) fn open(path: &Path) -> anyhow::Result<KernelFile<'m>> {
+    pub(crate) fn open(path: &Path) -> anyhow::Result<KernelFile> {
         let name = || path.display().to_string();
         let mut file = File::open(path).with_context(name)?;
         // Reading 4 MB into fresh memory instead takes as long as everything else that the program does (2 of 4 ms).
@@ -33,25 +32,11 @@ impl<'m> KernelFile<'m> {
         Ok(KernelFile::Read(data))
     }
 
-    /// As [`Self::open`], for whoever goes over many: raw BTF is read into memory that is used again, which takes half as long as to map it.
-    pub(crate) fn read(path: &Path, memory: &'m mut Vec<u8>) -> anyhow::Result<KernelFile<'m>> {
-        let name = || path.display().to_string();
-        let mut file = File::open(path).with_context(name)?;
-        memory.clear();
-        (&mut file).take(4).read_to_end(memory).with_context(name)?;
-        if memory.starts_with(b"\x7fELF") {
-            return Self::open(path);
-        }
-        file.read_to_end(memory).with_context(name)?;
-        Ok(KernelFile::ReadInto(memory))
-    }
-
     /// All of it.
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             KernelFile::Mapped(map) => map,
             KernelFile::Read(data) => data,
-            KernelFile::ReadInto(data) => data,
         }
     }
 
@@ -59,6 +44,21 @@ impl<'m> KernelFile<'m> {
     pub(crate) fn kernel(&self, path: &Path) -> anyhow::Result<Kernel<'_>> {
         Kernel::open(self.bytes()).with_context(|| path.display().to_string())
     }
+}
+
+/// A kernel with modules.
+pub(crate) fn with_modules(
+    kernel: &KernelFile,
+    path: &Path,
+    modules: &[PathBuf],
+) -> anyhow::Result<WithModules> {
+    let open = |module: &PathBuf| KernelFile::open(module);
+    let files = modules.iter().map(open).collect::<anyhow::Result<Vec<_>>>()?;
+    let bytes: Vec<_> = files.iter().map(KernelFile::bytes).collect();
+    WithModules::new(kernel.bytes(), &bytes).map_err(|error| match error {
+        Error::Module { index, reason } => anyhow::anyhow!("{}: {reason}", modules[index].display()),
+        error => anyhow::Error::new(error).context(path.display().to_string()),
+    })
 }
 
 /// Reads the files of BPF objects.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Entry, Layout};
 use crate::cli::files;
-use crate::cli::kernels::Kernels;
+use crate::cli::kernels::{KernelArgs, Kernels};
 
 const FORMAT: u32 = 1;
 /// What the record's name has more than the bundle's.
@@ -30,8 +30,11 @@ pub(super) struct Record {
     /// The expression of `--select`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) select: Option<String>,
+    /// What `--modules` said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) modules: Option<String>,
     pub(super) objects: Vec<Object>,
-    /// For each kernel of an archive the first eight bytes of the digest of its whole BTF. A single file has them in its table.
+    /// For each kernel of an archive the first eight bytes of [`crate::cli::kernels::Blob::source`]. A single file has them in its table.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) kernels: BTreeMap<String, String>,
     /// For each other kernel those of the digest of its minimised BTF. A single file has them in its table.
@@ -51,7 +54,7 @@ impl Record {
     pub(super) fn new(
         layout: Layout,
         kernels: &Kernels,
-        select: Option<String>,
+        args: &KernelArgs,
         paths: &[PathBuf],
         objects: &[Vec<u8>],
     ) -> Record {
@@ -60,7 +63,8 @@ impl Record {
             generator: concat!("btf-minimize ", env!("CARGO_PKG_VERSION")).to_owned(),
             layout: layout.name(),
             snapshot: kernels.snapshot,
-            select,
+            select: args.selection(),
+            modules: args.modules(),
             objects: Object::of(paths, objects),
             kernels: BTreeMap::new(),
             minimized: BTreeMap::new(),

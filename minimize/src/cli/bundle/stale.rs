@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use btf_archive::Digest;
-use btf_minimize::{Kernel, minimize};
+use btf_minimize::minimize;
 use serde::Serialize;
 
 use super::record::{Object, Record, beginning};
 use crate::cli::files;
-use crate::cli::kernels::{Blob, KernelArgs, Kernels};
+use crate::cli::kernels::{KernelArgs, Kernels};
+use crate::cli::modules::Opened;
 use crate::cli::telling::plural;
 
 #[derive(Serialize)]
@@ -43,6 +44,14 @@ pub(super) fn run(
             let text =
                 |selection: &Option<String>| selection.clone().unwrap_or_else(|| "everything".to_owned());
             changes.push(format!("selection: {} became {}", text(then), text(&now)));
+        }
+        _ => {}
+    }
+    match (args.modules(), &record.modules) {
+        (None, Some(modules)) => args.choose_modules(modules.parse()?),
+        (now, then) if now != *then => {
+            let text = |modules: &Option<String>| modules.clone().unwrap_or_else(|| "none".to_owned());
+            changes.push(format!("modules: {} became {}", text(then), text(&now)));
         }
         _ => {}
     }
@@ -91,21 +100,24 @@ fn of_kernels(
     for kernel in &kernels.names {
         let key = super::key(kernel)?.to_string();
         if let Some(then) = then.remove(&key) {
-            let now = match &kernel.blob {
-                Blob::Archived(digest) => *digest,
-                blob => {
-                    kernels.read(blob, |bytes| Ok(Digest::of(Kernel::open_for(bytes, &[])?.btf().bytes())))?
-                }
+            let of_file =
+                |opened: &Opened<'_>| opened.for_objects(&[], |kernel| Ok(Digest::of(kernel.btf().bytes())));
+            let now = match kernel.blob.source() {
+                Some(digest) => digest,
+                None => kernels.read(&kernel.blob, of_file)?,
             };
             if then != beginning(now.as_bytes()) {
                 changes.push(format!("kernel {key}: has other BTF"));
             }
         } else if let Some(then) = minimized.remove(&key) {
-            let minimize = |bytes: &[u8]| Ok(minimize(&Kernel::open_for(bytes, &objects)?, &objects)?.btf);
-            if same_objects
-                && then != beginning(Digest::of(&kernels.read(&kernel.blob, minimize)?).as_bytes())
-            {
-                changes.push(format!("kernel {key}: what the objects need of it is other BTF"));
+            let minimize = |opened: &Opened<'_>| {
+                opened.for_objects(&objects, |kernel| Ok(minimize(kernel, &objects)?.btf))
+            };
+            if same_objects {
+                let now = Digest::of(&kernels.read(&kernel.blob, minimize)?);
+                if then != beginning(now.as_bytes()) {
+                    changes.push(format!("kernel {key}: what the objects need of it is other BTF"));
+                }
             }
         } else {
             changes.push(format!("kernel {key}: is new"));
