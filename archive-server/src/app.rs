@@ -47,6 +47,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         // The archive's own tree, for mirrors and for loaders that need no service.
         .route("/latest.json", get(tree::latest))
         .route("/snapshots/{file}", get(tree::snapshot))
+        .route("/snapshots/parts/{prefix}/{file}", get(tree::part))
         .route("/blobs/sha256/{prefix}/{file}", get(tree::blob))
         // For those who run it.
         .route("/healthz", get(operations::healthz))

@@ -16,8 +16,11 @@ pub struct KernelRecord {
     pub digest: Digest,
     /// The size of the raw BTF in bytes.
     pub raw_size: u64,
-    /// The size of the blob as stored (zstd) in bytes.
+    /// The size of the blob as stored in bytes.
     pub zst_size: u64,
+    /// The digest of the blob on which this one is stored as a delta; none for a whole one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Digest>,
     /// The digest of its configuration (`/boot/config-RELEASE`), by which that blob is found; none where it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<Digest>,
@@ -28,6 +31,14 @@ pub struct KernelRecord {
     pub provenance: Provenance,
     /// When it entered the archive, in seconds since 1970 (UTC).
     pub added: u64,
+}
+
+impl KernelRecord {
+    /// The digests of every blob that the record names.
+    pub fn blobs(&self) -> impl Iterator<Item = Digest> {
+        let Self { digest, base, config, modules, .. } = self;
+        std::iter::once(*digest).chain([base, config, modules].into_iter().flatten().copied())
+    }
 }
 
 /// Where a kernel's BTF came from and how far that was checked.

@@ -38,6 +38,19 @@ pub(crate) async fn snapshot(
     Representation::new(&tag, ZSTD, Freshness::Name).answer(&asked, async { Ok(stored) }).await
 }
 
+/// `GET /snapshots/parts/ab/abcd….json.zst`
+pub(crate) async fn part(
+    State(app): State<Arc<App>>,
+    Segments((prefix, file)): Segments<(String, String)>,
+    asked: Asked,
+) -> Result<Response, Problem> {
+    let path = format!("{}/parts/{prefix}/{file}", snapshots::DIRECTORY);
+    let digest = snapshots::part::digest_of_path(&path).ok_or_else(Problem::no_such_page)?;
+    let stored = app.archive.part_zst(&digest).await.map_err(object)?;
+    let representation = Representation::new(&digest.to_string(), ZSTD, Freshness::Immutable);
+    representation.answer(&asked, async { Ok(stored) }).await
+}
+
 /// `GET /blobs/sha256/ab/abcd….zst`
 pub(crate) async fn blob(
     State(app): State<Arc<App>>,

@@ -10,4 +10,9 @@ mod hostile;
 mod kernels;
 mod lookup;
 mod operations;
+#[path = "../../../archive/tests/postgres/mod.rs"]
+mod postgresql;
+#[path = "../../../archive/tests/s3/mod.rs"]
+mod s3_server;
 mod tree;
+mod upkeep;

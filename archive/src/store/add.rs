@@ -67,6 +67,7 @@ impl Archive {
     /// # Errors
     /// Those of [`Archive::add`], and [`Error::Input`] for modules of impossible names.
     pub async fn add_with(&self, draft: KernelDraft, raw: impl Into<Bytes>, beside: Beside) -> Result<Added> {
+        self.writable()?;
         let raw = raw.into();
         let mut record = inspect(draft, raw.clone()).await?;
         // Refused before a second is spent on compressing what will not be kept.
@@ -97,6 +98,7 @@ impl Archive {
         beside: Beside,
         reason: &str,
     ) -> Result<Added> {
+        self.writable()?;
         if reason.trim().is_empty() {
             return Err(Error::Query {
                 what: "reason",
@@ -125,7 +127,7 @@ impl Archive {
             let (digest, raw_size) = (Digest::of(&raw), raw.len() as u64);
             let zst_size = self.store_blob(&digest, raw).await?;
             *place = Some(digest);
-            blobs.push(StoredBlob { digest, raw_size, zst_size });
+            blobs.push(StoredBlob { digest, raw_size, zst_size, base: None });
         }
         Ok(blobs)
     }
@@ -133,6 +135,7 @@ impl Archive {
     /// Makes sure that the blob is there; gives its stored size in bytes.
     async fn store_blob(&self, digest: &Digest, raw: Bytes) -> Result<u64> {
         let path = blob::path(digest);
+        self.catalog.touch(&[(*digest, raw.len() as u64)]).await?;
         if let Some(size) = self.tree.size(&path).await? {
             return Ok(size);
         }
@@ -167,6 +170,7 @@ async fn inspect(draft: KernelDraft, raw: Bytes) -> Result<KernelRecord> {
         digest,
         raw_size,
         zst_size: 0,
+        base: None,
         config: None,
         modules: None,
         provenance,

@@ -1,6 +1,6 @@
 //! Catalogs of released versions are brought up to date, and lose nothing.
 
-use btf_archive::store::{Archive, Filter, Subject, Worker};
+use btf_archive::store::{Archive, Error, Filter, Subject, Worker};
 use btf_archive::{Digest, snapshot};
 use sqlx::Executor as _;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -37,6 +37,40 @@ async fn migrate_from_schema_1() {
     catalog.enqueue(&kernels[0].key, "").await.unwrap();
     assert!(catalog.claim(&worker, std::time::Duration::from_secs(9)).await.unwrap().is_some());
     archive.add(draft("debian/11/i386/5.10.0-36-686-pae"), btf(4)).await.unwrap();
+    assert_eq!(catalog.failures(None, 10).await.unwrap().failures, []);
+}
+
+/// Check that catalogs of schema 2 keep everything, on both databases, and know no bases of their blobs.
+#[tokio::test(flavor = "multi_thread")]
+async fn migrate_from_schema_2() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("catalog.sqlite");
+    let mut old =
+        SqliteConnectOptions::new().filename(&path).create_if_missing(true).connect().await.unwrap();
+    old.execute(AssertSqlSafe(include_str!("../data/catalog-2.sql"))).await.unwrap();
+    old.close().await.unwrap();
+    schema_2_is_kept(&Archive::open(root.path()).await.unwrap()).await;
+
+    let (root, url) = (tempfile::tempdir().unwrap(), postgresql::database());
+    postgresql::sql(&url, include_str!("../data/catalog-2-postgres.sql"));
+    schema_2_is_kept(&Archive::create_with(root.path(), Some(&url)).await.unwrap()).await;
+}
+
+async fn schema_2_is_kept(archive: &Archive) {
+    let catalog = archive.catalog();
+    let kernels = catalog.list(&Filter::default(), None, 10).await.unwrap().kernels;
+    assert_eq!(keys(&kernels), KEYS);
+    assert_eq!((kernels[0].build_id, kernels[0].base), (Some(build_id(1)), None));
+    assert_eq!((kernels[0].config, kernels[0].zst_size), (Some(kernels[1].digest), 78));
+    let failure = catalog.failures(None, 10).await.unwrap().failures.remove(0);
+    assert_eq!((failure.attempts, failure.retry_at), (2, Some(1_795_188_842)));
+    let job = catalog.claim(&Worker::new(), std::time::Duration::from_secs(9)).await.unwrap().unwrap();
+    assert_eq!(job.key.to_string(), "debian/11/i386/5.10.0-37-686-pae");
+    // Two snapshots were published from here, of which this tree has none.
+    let refused = archive.publish().await.unwrap_err();
+    assert!(matches!(refused, Error::RolledBack { latest: 0, seen: 2 }), "{refused}");
+    let added = archive.add(draft("debian/11/i386/5.10.0-36-686-pae"), btf(4)).await.unwrap();
+    assert_eq!(added.record().base, None);
     assert_eq!(catalog.failures(None, 10).await.unwrap().failures, []);
 }
 

@@ -124,11 +124,11 @@ fn certified(client: &fetch::Client, distros: &Distros) -> anyhow::Result<HashMa
 /// Which archive, and where its catalog is.
 #[derive(clap::Args)]
 pub(crate) struct ArchiveArgs {
-    /// The archive: a directory.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) archive: PathBuf,
-    /// PostgreSQL database with the archive's catalog, postgres://USER@HOST/DATABASE [default: SQLite in the archive]
-    #[arg(long, value_name = "URL", env = "BTF_ARCHIVE_CATALOG", hide_env_values = true)]
+    /// The archive: a directory, or a bucket as s3://BUCKET/PREFIX (gs://…, az://…), whose account is in the environment.
+    #[arg(long, value_name = "DIR|URL")]
+    archive: PathBuf,
+    /// The archive's catalog: postgres://USER@HOST/DATABASE, or the path of an SQLite file [default: in the archive's directory]
+    #[arg(long, value_name = "URL|FILE", env = "BTF_ARCHIVE_CATALOG", hide_env_values = true)]
     pub(crate) catalog: Option<String>,
 }
 
@@ -141,6 +141,11 @@ impl ArchiveArgs {
     /// The archive, which must exist.
     pub(crate) async fn open(&self) -> Result<Archive, store::Error> {
         Archive::open_with(&self.archive, self.catalog.as_deref()).await
+    }
+
+    /// Whether it is no directory, or an empty one.
+    pub(crate) fn is_free(&self) -> bool {
+        std::fs::read_dir(&self.archive).map_or(true, |mut entries| entries.next().is_none())
     }
 
     /// For messages.

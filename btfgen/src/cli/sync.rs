@@ -209,9 +209,11 @@ async fn open(args: &Args) -> Result<Option<Archive>, store::Error> {
     if !args.plan {
         return args.archive.create().await.map(Some);
     }
-    let entries = std::fs::read_dir(&args.archive.archive);
-    let nothing_there = entries.map_or(true, |mut entries| entries.next().is_none());
-    if nothing_there { Ok(None) } else { args.archive.open().await.map(Some) }
+    match args.archive.open().await {
+        // Of a directory with other things in it no archive can be made; of anything else that is none, it can.
+        Err(store::Error::NotAnArchive { .. }) if args.archive.is_free() => Ok(None),
+        opened => opened.map(Some),
+    }
 }
 
 impl FailedKernel {

@@ -402,7 +402,7 @@ impl<const BIG: bool> Input<'_, BIG> {
     fn all(&self, threads: usize, begun: Option<Begun>) -> Result<Converted, ElfError> {
         let info_len = self.sections.info.len();
         let (pool, symbols) = begun.map_or_else(|| begin(self.image, info_len), Ok)?;
-        let names = Names::new(info_len, self.sections.supplementary.is_some());
+        let names = Names::new(self.sections.strings.str.len(), self.sections.supplementary.is_some());
         if self.sections.supplementary.is_none() {
             let threads = threads.clamp(1, self.places.len().max(1));
             let mut readers: Vec<_> = (0..threads).map(|_| self.reader(&pool, &names)).collect();
@@ -425,7 +425,7 @@ impl<const BIG: bool> Input<'_, BIG> {
             }
         }
         let (pool, symbols) = begin(self.image, info_len)?;
-        let names = Names::new(info_len, self.sections.supplementary.is_some());
+        let names = Names::new(self.sections.strings.str.len(), self.sections.supplementary.is_some());
         let units = self.all_as_one(&pool, &names, &symbols);
         Ok(Converted { pool, symbols, units })
     }

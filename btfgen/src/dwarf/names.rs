@@ -77,8 +77,8 @@ fn is_allowed(at: usize, byte: u8) -> bool {
 /// also bounds what is read and kept: strings may end in each other, so that a small section could hold very many very long ones.
 const MAX_LEN: usize = 511;
 
-/// Bytes of `.debug_info` for each name that is new. In kernels there are more.
-const USUAL_LEN: usize = 192;
+/// Bytes of `.debug_str` for each string, at least.
+const USUAL_LEN: usize = 12;
 
 /// The names of strings met before. Header files make the same strings come up in every unit; each is looked up in the pool once.
 pub(crate) struct Names {
@@ -116,14 +116,14 @@ impl Text {
 }
 
 impl Names {
-    /// No names, of a file with a `.debug_info` of this length in bytes.
-    pub(crate) fn new(info_len: usize, has_supplementary: bool) -> Names {
-        let room = info_len / USUAL_LEN;
+    /// No names, of a file with a `.debug_str` of this length in bytes.
+    pub(crate) fn new(str_len: usize, has_supplementary: bool) -> Names {
+        let room = str_len / USUAL_LEN;
         Names {
             by_offset: ByKey::new(room),
             short: ByKey::new(room / 4),
             functions: ByKey::new(room / 4),
-            supplementary: has_supplementary.then(|| Box::new(Names::new(info_len, false))),
+            supplementary: has_supplementary.then(|| Box::new(Names::new(str_len, false))),
         }
     }
 
@@ -236,15 +236,17 @@ const NOTHING: u64 = (NO_KEY as u64) << 32;
 /// How many levels there may be, and how many times larger each is. What finds no room in the last is looked up each time.
 const LEVELS: usize = 3;
 const GROWTH: usize = 16;
-/// Bounds for the first level's room.
+/// Bounds for the first level's room: all keys of a module, the first and most frequent ones of a kernel.
 const LEAST: usize = 1 << 8;
-const MOST: usize = 1 << 13;
+const ALL: usize = 1 << 15;
+const FEW: usize = 1 << 13;
 
 impl ByKey {
     /// A table with room for at least so many keys at first.
     fn new(room: usize) -> ByKey {
         let factor = RandomState::new().hash_one(0) as u32 | 1;
-        let table = ByKey { levels: Default::default(), room: room.clamp(LEAST, MOST), factor };
+        let room = if room > ALL { FEW } else { room.max(LEAST) };
+        let table = ByKey { levels: Default::default(), room, factor };
         table.levels[0].get_or_init(|| Level::new(table.room));
         table
     }

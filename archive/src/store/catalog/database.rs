@@ -33,11 +33,14 @@ const READERS: u32 = 8;
 const SQLITE: &[(i64, &str, &str)] = &[
     (1, "kernels", include_str!("../../../migrations/sqlite/0001_kernels.sql")),
     (2, "jobs", include_str!("../../../migrations/sqlite/0002_jobs.sql")),
+    (3, "base", include_str!("../../../migrations/sqlite/0003_base.sql")),
 ];
 
 /// The same for PostgreSQL, which begins with schema 2.
-const POSTGRES: &[(i64, &str, &str)] =
-    &[(2, "catalog", include_str!("../../../migrations/postgres/0002_catalog.sql"))];
+const POSTGRES: &[(i64, &str, &str)] = &[
+    (2, "catalog", include_str!("../../../migrations/postgres/0002_catalog.sql")),
+    (3, "base", include_str!("../../../migrations/postgres/0003_base.sql")),
+];
 
 /// The advisory locks on PostgreSQL: of those who write kernels, and of the one who publishes or opens. Each with the schema,
 /// for several archives may have theirs in one database.
@@ -188,7 +191,7 @@ impl Row {
 }
 
 /// Changes that become visible together, or not at all: dropped without [`Transaction::commit`], nothing was.
-pub(super) enum Transaction {
+pub(in crate::store) enum Transaction {
     Sqlite(sqlx::Transaction<'static, Sqlite>),
     Postgres(sqlx::Transaction<'static, Postgres>),
 }
@@ -213,7 +216,7 @@ impl Transaction {
         })
     }
 
-    pub(super) async fn commit(self) -> Result<()> {
+    pub(in crate::store) async fn commit(self) -> Result<()> {
         match self {
             Self::Sqlite(on) => on.commit().await?,
             Self::Postgres(on) => on.commit().await?,

@@ -6,7 +6,7 @@ use crate::{KernelRecord, Key, Provenance, Source, Trust};
 
 /// The columns of a kernel, from `kernels k` and its blob `b`.
 pub(super) const SELECT: &str = "SELECT k.distro, k.version, k.arch, k.release, k.build_id, k.digest, b.raw_size, \
-     b.zst_size, k.package, k.package_version, k.url, k.package_sha256, k.trust, k.source, k.generator, k.added, \
+     b.zst_size, b.base, k.package, k.package_version, k.url, k.package_sha256, k.trust, k.source, k.generator, k.added, \
      k.config, k.modules FROM kernels k JOIN blobs b ON b.digest = k.digest WHERE ";
 
 // Conditions after [`SELECT`], each of which an index answers.
@@ -46,6 +46,7 @@ pub(super) fn record(row: &Row) -> Result<KernelRecord> {
         digest: row.text("digest")?.parse().map_err(parsed)?,
         raw_size: row.number("raw_size")?,
         zst_size: row.number("zst_size")?,
+        base: digest("base")?,
         config: digest("config")?,
         modules: digest("modules")?,
         provenance: Provenance {

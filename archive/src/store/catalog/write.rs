@@ -12,6 +12,8 @@ pub(in crate::store) struct StoredBlob {
     pub(in crate::store) digest: Digest,
     pub(in crate::store) raw_size: u64,
     pub(in crate::store) zst_size: u64,
+    /// The blob on which it is stored as a delta.
+    pub(in crate::store) base: Option<Digest>,
 }
 
 impl Catalog {
@@ -101,6 +103,24 @@ impl Catalog {
         transaction.commit().await
     }
 
+    /// Says that somebody is about to use these blobs (digest, raw size), before it is looked whether they are there: what
+    /// removes unused ones leaves them alone for some hours, and is done with them when this returns.
+    pub(in crate::store) async fn touch(&self, blobs: &[(Digest, u64)]) -> Result<()> {
+        let now = self.database.now();
+        let mut transaction = self.database.begin_beside().await?;
+        let mut blobs = blobs.to_vec();
+        // In one order, so that two who touch the same ones do not wait for each other.
+        blobs.sort_unstable_by_key(|(digest, _)| *digest.as_bytes());
+        for (digest, raw_size) in blobs {
+            let sql = Sql::new(format!(
+                "INSERT INTO blobs (digest, raw_size, zst_size, touched) VALUES (?, ?, 0, {now}) \
+                 ON CONFLICT (digest) DO UPDATE SET touched = excluded.touched"
+            ));
+            transaction.execute(sql.bind(digest.to_string()).bind(raw_size)).await?;
+        }
+        transaction.commit().await
+    }
+
     /// Whether this key's BTF was once `digest` and deliberately replaced.
     pub(in crate::store) async fn was_replaced(&self, key: &Key, digest: &Digest) -> Result<bool> {
         let sql = Sql::new("SELECT id FROM replacements WHERE key = ? AND old_digest = ?");
@@ -144,14 +164,15 @@ async fn overwrite(
     insert(on, record).await
 }
 
-/// Keeps what a known kernel lacked: its build-id, configuration and modules; and the stored size of a blob that was lost and
-/// written again.
+/// Keeps what a known kernel lacked: its build-id, configuration and modules; and the stored size and base of a blob that was
+/// lost and written again.
 async fn learn(on: &mut Transaction, known: KernelRecord, offered: KernelRecord) -> Result<KernelRecord> {
     let learnt = KernelRecord {
         build_id: known.build_id.or(offered.build_id),
         config: known.config.or(offered.config),
         modules: known.modules.or(offered.modules),
         zst_size: offered.zst_size,
+        base: offered.base,
         ..known.clone()
     };
     if (known.build_id, known.config, known.modules) != (learnt.build_id, learnt.config, learnt.modules) {
@@ -161,14 +182,19 @@ async fn learn(on: &mut Transaction, known: KernelRecord, offered: KernelRecord)
             .bind(learnt.modules.map(|digest| digest.to_string()));
         on.execute(of_key(sql, &known.key)).await?;
     }
-    if known.zst_size != offered.zst_size {
+    if (known.zst_size, known.base) != (offered.zst_size, offered.base) {
         remember_blobs(on, &[btf_of(&offered)]).await?;
     }
     Ok(learnt)
 }
 
 fn btf_of(record: &KernelRecord) -> StoredBlob {
-    StoredBlob { digest: record.digest, raw_size: record.raw_size, zst_size: record.zst_size }
+    StoredBlob {
+        digest: record.digest,
+        raw_size: record.raw_size,
+        zst_size: record.zst_size,
+        base: record.base,
+    }
 }
 
 /// Adds a condition: the kernel of this key.
@@ -188,10 +214,12 @@ fn of_key(mut sql: Sql, key: &Key) -> Sql {
 async fn remember_blobs(on: &mut Transaction, blobs: &[StoredBlob]) -> Result<()> {
     for blob in blobs {
         let sql = Sql::new(
-            "INSERT INTO blobs (digest, raw_size, zst_size) VALUES (?, ?, ?) \
-             ON CONFLICT (digest) DO UPDATE SET zst_size = excluded.zst_size",
+            "INSERT INTO blobs (digest, raw_size, zst_size, base) VALUES (?, ?, ?, ?) \
+             ON CONFLICT (digest) DO UPDATE SET zst_size = excluded.zst_size, base = excluded.base",
         );
-        on.execute(sql.bind(blob.digest.to_string()).bind(blob.raw_size).bind(blob.zst_size)).await?;
+        let base = blob.base.map(|base| base.to_string());
+        let sql = sql.bind(blob.digest.to_string()).bind(blob.raw_size).bind(blob.zst_size).bind(base);
+        on.execute(sql).await?;
     }
     Ok(())
 }

@@ -1,0 +1,176 @@
+//! Reading an archive from outside: a directory on disk, or any web server that has one.
+//!
+//! Needs neither the catalog nor the service: `latest.json` names a snapshot, its index names parts, the records there name
+//! blobs, and every step is checked against the digest that the one before it gave.
+
+mod place;
+
+use std::panic::resume_unwind;
+use std::thread;
+
+use crate::snapshot::{self, Head, Index, Latest, PartRef, Snapshot, part};
+use crate::{Digest, KernelRecord, Key, blob};
+use place::Place;
+
+/// How many parts of a snapshot are fetched at once.
+const PARTS_AT_ONCE: usize = 8;
+
+/// Why an archive could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A location that is neither a directory nor an http(s) address.
+    #[error("{location}: an archive is a directory, or an http or https address")]
+    Location {
+        /// What was given, without secrets.
+        location: String,
+    },
+    /// There is no `latest.json`: nothing was ever published there, or it is no archive.
+    #[error("{location}: no archive, or nothing has been published in it yet: there is no latest.json")]
+    NotAnArchive {
+        /// The archive.
+        location: String,
+    },
+    /// An object that the archive should have could not be had.
+    #[error("{object}: {reason}")]
+    Object {
+        /// Its path or address.
+        object: String,
+        /// Why not.
+        reason: String,
+    },
+    /// An object is not what it should be.
+    #[error("{object}: {source}")]
+    Refused {
+        /// Its path or address.
+        object: String,
+        /// What is wrong with it.
+        source: crate::Error,
+    },
+}
+
+/// An archive, open for reading. Cheap to share between threads.
+#[derive(Debug)]
+pub struct Reader {
+    place: Place,
+}
+
+/// Memory for a blob, compressed and raw, to be used again.
+#[derive(Clone, Debug, Default)]
+pub struct Buffers {
+    zst: Vec<u8>,
+    raw: Vec<u8>,
+}
+
+impl Reader {
+    /// Opens an archive at a directory, a `file://` or an http(s) address. Proxies and authorities come from the environment and the system.
+    ///
+    /// # Errors
+    /// [`Error::Location`]; that there is an archive shows when something is read.
+    pub fn open(location: &str) -> Result<Self, Error> {
+        Ok(Self { place: Place::open(location)? })
+    }
+
+    /// Everything that the newest snapshot says.
+    ///
+    /// # Errors
+    /// [`Error::NotAnArchive`], and what reading and checking the files may answer.
+    pub fn snapshot(&self) -> Result<Snapshot, Error> {
+        match self.head()? {
+            Head::Whole(snapshot) => Ok(snapshot),
+            Head::Index(index) => self.assemble(&index),
+        }
+    }
+
+    /// What the newest snapshot says about one kernel. Reads no more of it than that takes.
+    ///
+    /// # Errors
+    /// Those of [`Self::snapshot`].
+    pub fn kernel(&self, key: &Key) -> Result<Option<KernelRecord>, Error> {
+        let index = match self.head()? {
+            Head::Whole(snapshot) => return Ok(snapshot.kernel(key).cloned()),
+            Head::Index(index) => index,
+        };
+        let Some(place) = index.part_of(key) else { return Ok(None) };
+        let part = &index.parts[place];
+        let zst = self.need(&part.path(), part.size.min(part::MAX_ZST))?;
+        let kernels = index.read_part(place, &zst).map_err(|source| self.refused(&part.path(), source))?;
+        Ok(kernels.into_iter().find(|kernel| kernel.key == *key))
+    }
+
+    /// The file of the newest snapshot.
+    fn head(&self) -> Result<Head, Error> {
+        let Some(latest) = self.place.get(snapshot::LATEST, snapshot::MAX_LATEST as u64)? else {
+            return Err(Error::NotAnArchive { location: self.place.name("") });
+        };
+        let latest = Latest::decode(&latest).map_err(|source| self.refused(snapshot::LATEST, source))?;
+        let path = snapshot::path(latest.number);
+        let zst = self.need(&path, latest.size.min(snapshot::MAX_RAW as u64))?;
+        latest.digest.check(&zst).map_err(|source| self.refused(&path, source))?;
+        Head::decode(&zst).map_err(|source| self.refused(&path, source))
+    }
+
+    /// The whole snapshot of an index. Some parts are fetched at once, as each costs a way there and back.
+    fn assemble(&self, index: &Index) -> Result<Snapshot, Error> {
+        let mut assembly = index.assemble();
+        for parts in index.parts.chunks(PARTS_AT_ONCE) {
+            let fetched: Vec<_> = thread::scope(|scope| {
+                let fetch = |part: &PartRef| self.need(&part.path(), part.size.min(part::MAX_ZST));
+                let threads: Vec<_> = parts.iter().map(|part| scope.spawn(move || fetch(part))).collect();
+                threads
+                    .into_iter()
+                    .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                    .collect()
+            });
+            for (part, zst) in parts.iter().zip(fetched) {
+                assembly.add(&zst?).map_err(|source| self.refused(&part.path(), source))?;
+            }
+        }
+        assembly.finish().map_err(|source| self.refused(&snapshot::path(index.number), source))
+    }
+
+    /// A blob's raw bytes, checked against its digest.
+    ///
+    /// # Errors
+    /// [`Error::Object`], [`Error::Refused`].
+    pub fn blob(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
+        let mut buffers = Buffers::default();
+        self.blob_in(digest, &mut buffers)?;
+        Ok(buffers.raw)
+    }
+
+    /// As [`Self::blob`], in memory that is used again: for whoever goes over hundreds of blobs.
+    ///
+    /// # Errors
+    /// Those of [`Self::blob`].
+    pub fn blob_in<'b>(&self, digest: &Digest, buffers: &'b mut Buffers) -> Result<&'b [u8], Error> {
+        let Buffers { zst, raw } = buffers;
+        let path = blob::path(digest);
+        if !self.place.get_in(&path, blob::MAX_ZST, zst)? {
+            return Err(self.missing(&path));
+        }
+        let decompressed = blob::decompress_into(zst, blob::MAX_RAW, raw).and_then(|()| digest.check(raw));
+        decompressed.map_err(|source| self.refused(&path, source))?;
+        Ok(raw)
+    }
+
+    /// An object as stored, by its path in the archive, if it is there; not checked.
+    ///
+    /// # Errors
+    /// [`Error::Object`], also for one of more than `limit` bytes.
+    pub fn object(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
+        self.place.get(path, limit)
+    }
+
+    fn need(&self, path: &str, limit: u64) -> Result<Vec<u8>, Error> {
+        self.place.get(path, limit)?.ok_or_else(|| self.missing(path))
+    }
+
+    fn missing(&self, path: &str) -> Error {
+        Error::Object { object: self.place.name(path), reason: "it is not there".to_owned() }
+    }
+
+    fn refused(&self, path: &str, source: crate::Error) -> Error {
+        Error::Refused { object: self.place.name(path), source }
+    }
+}
