@@ -89,6 +89,17 @@ pub enum Error {
         /// The newest number the catalog has seen.
         seen: u64,
     },
+    /// A snapshot from elsewhere that does not follow what is here.
+    #[error(
+        "snapshot {number} is offered, but this archive has another snapshot {here}, which it does not follow: keep copies of different archives, \
+         and kernels of your own, in archives of their own"
+    )]
+    Diverged {
+        /// The number offered.
+        number: u64,
+        /// The newest number here.
+        here: u64,
+    },
     /// No such object in the archive.
     #[error("{path}: not in this archive")]
     Missing {
@@ -164,6 +175,24 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A signed archive, and no key to sign with.
+    #[error("{location} is signed: publishing needs its snapshot key (--signing-key FILE)")]
+    NeedsSigningKey {
+        /// The archive.
+        location: String,
+    },
+    /// A key to sign with, and no list of keys in which readers find it; or signatures of which the list was lost.
+    #[error(
+        "{location} has no keys.json, in which readers would find the key that signs: put the root's list there \
+         (btf-archive-server keys install)"
+    )]
+    NoKeyList {
+        /// The archive.
+        location: String,
+    },
+    /// A key, list of keys or signature that is not to be trusted.
+    #[error(transparent)]
+    Trust(#[from] crate::trust::Error),
     /// The file system said no.
     #[error("{path}: {source}", path = path.display())]
     Io {

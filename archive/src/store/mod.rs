@@ -5,6 +5,7 @@
 //! snapshots/000042.json.zst    a snapshot: which parts hold everything the catalog knew
 //! snapshots/parts/ab/….json.zst  those parts, which snapshots share
 //! latest.json                  which snapshot is the newest
+//! keys.json                    which keys sign snapshots; an archive without has no signatures
 //! catalog.sqlite               what is known now, for lookups; or a PostgreSQL database by URL in its place
 //! ```
 //!
@@ -15,10 +16,12 @@
 //! older than the tree is brought up to date from the newest snapshot when the archive is opened.
 
 mod add;
+mod arrive;
 mod catalog;
 mod error;
 mod location;
 mod publish;
+mod sign;
 mod tree;
 
 use std::ffi::OsStr;
@@ -31,6 +34,7 @@ use futures::StreamExt as _;
 use tempfile::TempDir;
 
 pub use add::{Added, Beside, KernelDraft};
+pub use arrive::Arrival;
 pub use catalog::{
     Backlog, Catalog, Failure, FailureClass, FailureReport, Failures, Filter, Job, Lookup, LookupQuery,
     MAX_PAGE, Page, Retry, Subject, Worker,
@@ -39,6 +43,7 @@ pub use error::{Error, Result};
 pub use publish::Published;
 
 use crate::snapshot::{self, Head, Index, Latest, Snapshot, part};
+use crate::trust::SigningKey;
 use crate::{Digest, KernelRecord, blob};
 use location::Location;
 use tree::Tree;
@@ -59,6 +64,8 @@ pub struct Archive {
     lock: Option<PathBuf>,
     /// The scratch directory of the catalog, if nothing may be changed.
     read_only: Option<TempDir>,
+    /// The key that signs what is published.
+    signing: Option<SigningKey>,
 }
 
 /// While it lives, nobody else publishes.
@@ -164,7 +171,7 @@ impl Archive {
         let io = |source| Error::Io { path: std::env::temp_dir(), source };
         let scratch = tempfile::Builder::new().prefix("btf-archive-").tempdir().map_err(io)?;
         let catalog = Catalog::open(&scratch.path().join(CATALOG)).await?;
-        let archive = Self { location, tree, catalog, lock: None, read_only: Some(scratch) };
+        let archive = Self { location, tree, catalog, lock: None, read_only: Some(scratch), signing: None };
         if archive.latest().await?.is_none() {
             return Err(none);
         }
@@ -202,7 +209,7 @@ impl Archive {
             CatalogPlace::File(path) => Catalog::open(path).await?,
         };
         let alone = catalog.alone().await?;
-        let archive = Self { location, tree, catalog, lock, read_only: None };
+        let archive = Self { location, tree, catalog, lock, read_only: None, signing: None };
         archive.catch_up().await?;
         drop((alone, held));
         Ok(archive)

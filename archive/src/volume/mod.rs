@@ -251,17 +251,17 @@ mod tests {
         let file = folder.path().join("volume.tar");
         std::fs::write(&file, sample()).unwrap();
         let run = |option: &str| {
-            let output = std::process::Command::new("tar").arg(option).arg("-f").arg(&file).arg("-O").output();
+            let output = std::process::Command::new("tar").arg(option).arg(&file).output();
             let output = output.expect("this test needs GNU tar");
             assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
             output.stdout
         };
-        let names = String::from_utf8(run("-t")).unwrap();
+        let names = String::from_utf8(run("-tf")).unwrap();
         let expected: Vec<_> = objects().iter().map(|(path, _)| path.to_string()).collect();
         assert_eq!(names.lines().skip(1).collect::<Vec<_>>(), expected);
         assert!(names.starts_with("manifest.json\n"));
         let contents: Vec<u8> = objects().into_iter().flat_map(|(_, bytes)| bytes).collect();
-        assert!(run("-x").ends_with(&contents));
+        assert!(run("-xOf").ends_with(&contents));
     }
 
     /// Check that a volume with any bit changed, cut anywhere, or with anything behind it is refused: there is only one way to write it.

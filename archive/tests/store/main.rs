@@ -44,6 +44,7 @@ mod publish;
 #[path = "../s3/mod.rs"]
 mod s3_server;
 mod several;
+mod sign;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
