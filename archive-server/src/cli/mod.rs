@@ -4,6 +4,8 @@
 pub(crate) mod add;
 mod archive;
 pub(crate) mod completions;
+pub(crate) mod keys;
+mod roots;
 pub(crate) mod serve;
 pub(crate) mod verify;
 

@@ -35,6 +35,19 @@ impl Reader {
         }
     }
 
+    /// The list of keys: as the pinned root signed it, or, without one, as it lies there; none where the archive has none.
+    ///
+    /// # Errors
+    /// [`Error::Untrusted`], [`Error::Object`].
+    pub fn key_list(&self) -> Result<Option<KeyList>, Error> {
+        if let Some(policy) = &self.policy {
+            return self.keys(policy, &Seen::default()).map(Some);
+        }
+        let untrusted = |source| Error::Untrusted { location: self.place.name(""), source };
+        let json = self.place.get(KEYS, MAX_KEYS as u64)?;
+        json.map(|json| KeyList::decode(&json).map_err(untrusted)).transpose()
+    }
+
     /// The newest snapshot, whoever made it.
     fn unsigned(&self) -> Result<Newest, Error> {
         let (_, latest, file) = self.files()?;

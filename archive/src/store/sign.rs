@@ -114,6 +114,20 @@ impl Archive {
         Ok(list)
     }
 
+    /// Signs the newest snapshot anew with the key given to [`Archive::sign_with`], which the list of keys must have. Does nothing
+    /// where nothing was published.
+    ///
+    /// # Errors
+    /// [`Error::NeedsSigningKey`], [`Error::NoKeyList`], [`Error::Trust`].
+    pub async fn sign_newest(&self) -> Result<()> {
+        let _alone = self.alone().await?;
+        let key = self.signer().await?.ok_or_else(|| Error::NoKeyList { location: self.location() })?;
+        match self.latest().await? {
+            Some(latest) => self.sign_again(key, &latest).await,
+            None => Ok(()),
+        }
+    }
+
     /// The key that signs what is published now; none where the archive is not signed.
     pub(super) async fn signer(&self) -> Result<Option<&SigningKey>> {
         let location = || self.location();

@@ -80,6 +80,22 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
+    /// Takes the key in base64, or else the name of a file with it: what a person gives to a program.
+    ///
+    /// # Errors
+    /// [`Error::Key`].
+    pub fn load(key_or_file: &str) -> Result<Self> {
+        let text = key_or_file.trim();
+        if text.len() == 56 && text.starts_with("RW") && !text.contains('.') {
+            return text.parse();
+        }
+        let wrong = |reason| Error::Key { what: "public key", reason: format!("{text}: {reason}") };
+        super::read_file(text.as_ref()).map_err(wrong)?.parse().map_err(|error| match error {
+            Error::Key { reason, .. } => wrong(reason),
+            error => error,
+        })
+    }
+
     /// The key's id.
     pub fn id(&self) -> KeyId {
         self.id

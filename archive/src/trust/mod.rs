@@ -51,3 +51,12 @@ pub fn signature_path(path: &str) -> String {
 pub fn keys_signature_path(version: u64) -> String {
     format!("keys/{version:06}.json.minisig")
 }
+
+/// A small file's text, or why it cannot be had.
+fn read_file(path: &std::path::Path) -> Result<String, String> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    file.take(MAX_SIGNATURE as u64).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    Ok(text)
+}

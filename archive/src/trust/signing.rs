@@ -4,6 +4,7 @@
 //! key's is not, because a service signs with it at night.
 
 use std::fmt;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -69,6 +70,32 @@ impl SigningKey {
         // The two halves in a file may be of different keys: what such a key signs, nobody believes.
         key.sign(b"", "")?;
         Ok(key)
+    }
+
+    /// Reads a key from a file. `password` is asked if the key is encrypted; it gives the password, or why there is none.
+    ///
+    /// # Errors
+    /// [`Error::Key`], naming the file.
+    pub fn load(path: &Path, password: impl FnOnce() -> Result<String, String>) -> Result<Self> {
+        let wrong = |reason: String| wrong(format!("{}: {reason}", path.display()));
+        let file = super::read_file(path).map_err(wrong)?;
+        let read = || {
+            let password =
+                if Self::is_encrypted(&file)? { Some(password().map_err(self::wrong)?) } else { None };
+            Self::read(&file, password.as_deref())
+        };
+        read().map_err(|error| match error {
+            Error::Key { reason, .. } => wrong(reason),
+            error => error,
+        })
+    }
+
+    /// Reads the key that a service signs with, which is not encrypted.
+    ///
+    /// # Errors
+    /// Those of [`SigningKey::load`].
+    pub fn load_plain(path: &Path) -> Result<Self> {
+        Self::load(path, || Err("it is encrypted, and nobody can be asked for the password".to_owned()))
     }
 
     /// Its public half.
