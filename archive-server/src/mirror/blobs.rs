@@ -1,0 +1,126 @@
+//! The blobs that a mirror lacks: each fetched once, bases before the deltas on them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use btf_archive::store::{self, Archive};
+use btf_archive::{Digest, Form, ObjectPath};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
+use tokio::sync::OnceCell;
+
+use super::{Error, Fetcher};
+use crate::carry::wanted::{Recorded, Wanted};
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    /// How many blobs were fetched.
+    pub(super) count: u64,
+    /// Those that could not be had, and why.
+    pub(super) missing: Vec<String>,
+    /// Whether some were there and not what they should be.
+    pub(super) corrupt: bool,
+}
+
+/// A run that fetches blobs.
+struct Run<'r> {
+    archive: &'r Archive,
+    fetcher: &'r Fetcher,
+    /// Those that are here or being fetched, and whether they could be had.
+    blobs: Mutex<HashMap<Digest, Arc<OnceCell<Outcome>>>>,
+    count: AtomicU64,
+}
+
+/// Whether a blob is here, or why not.
+type Outcome = Result<(), (String, bool)>;
+
+/// Fetches what is wanted and not here.
+pub(super) async fn fetch(
+    archive: &Archive,
+    fetcher: &Fetcher,
+    wanted: &Wanted,
+    parallel: usize,
+    progress: impl Fn(u64, u64),
+) -> Result<Fetched, Error> {
+    let there = archive.stored_blobs().await?;
+    let blobs = there.keys().map(|digest| (*digest, Arc::new(OnceCell::new_with(Some(Ok(())))))).collect();
+    let run = Run { archive, fetcher, blobs: Mutex::new(blobs), count: AtomicU64::new(0) };
+    // Deltas on one base one behind another: what they are made on is decoded once.
+    let base = |form| match form {
+        Recorded::Delta(base) => Some(base),
+        Recorded::Whole | Recorded::Nothing => None,
+    };
+    let mut lacking: Vec<_> = wanted.blobs.iter().collect();
+    lacking.sort_by_key(|(digest, hint)| (base(hint.form), **digest));
+    let total = lacking.len() as u64;
+    let tasks = lacking.into_iter().map(|(digest, hint)| {
+        let run = &run;
+        async move {
+            // A delta that is here needs its base here, too.
+            let base = base(hint.form).filter(|_| there_as_delta(run.archive, digest));
+            let _ = base;
+            (run.ensure(*digest, hint.form, 0).await, hint)
+        }
+    });
+    let mut tasks = futures::stream::iter(tasks).buffer_unordered(parallel.max(1));
+    let (mut missing, mut corrupt, mut done) = (Vec::new(), false, 0);
+    while let Some((outcome, hint)) = tasks.next().await {
+        done += 1;
+        progress(done, total);
+        if let Err((reason, was_corrupt)) = outcome {
+            missing.push(format!("{}: {reason}", hint.what));
+            corrupt |= was_corrupt;
+        }
+    }
+    missing.sort();
+    Ok(Fetched { count: run.count.load(Ordering::Relaxed), missing, corrupt })
+}
+
+impl Run<'_> {
+    /// Makes sure that a blob is here.
+    fn ensure(&self, digest: Digest, form: Recorded, depth: u8) -> BoxFuture<'_, Outcome> {
+        async move {
+            let cell = {
+                let mut blobs = self.blobs.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                Arc::clone(blobs.entry(digest).or_default())
+            };
+            cell.get_or_init(|| self.fetch(digest, form, depth)).await.clone()
+        }
+        .boxed()
+    }
+
+    async fn fetch(&self, digest: Digest, form: Recorded, depth: u8) -> Outcome {
+        let forms = match form {
+            Recorded::Whole => [Form::Whole, Form::Delta],
+            Recorded::Delta(_) | Recorded::Nothing => [Form::Delta, Form::Whole],
+        };
+        for form in forms {
+            let path = ObjectPath::Blob(digest, form);
+            let taken = self.fetcher.fetch(&path, async |bytes| self.take(digest, form, bytes, depth).await).await;
+            match taken {
+                Ok(Some(())) => {
+                    self.count.fetch_add(1, Ordering::Relaxed);
+                    return Ok(());
+                }
+                Ok(None) => {}
+                Err(unavailable) => return Err((unavailable.to_string(), unavailable.corrupt)),
+            }
+        }
+        Err((format!("{}: no upstream has it", ObjectPath::Blob(digest, Form::Whole)), false))
+    }
+
+    async fn take(&self, digest: Digest, form: Form, bytes: Bytes, depth: u8) -> Result<(), String> {
+        if let Some(base) = base_of(form, &bytes)? {
+            if depth >= MAX_DEPTH {
+                return Err("its deltas are piled up too high".to_owned());
+            }
+            self.ensure(base, Recorded::Nothing, depth + 1).await.map_err(|(reason, _)| format!("its base: {reason}"))?;
+        }
+        let taken = self.archive.take_blob(&digest, form, bytes).await;
+        taken.map_err(|error: store::Error| error.to_string())
+    }
+}
