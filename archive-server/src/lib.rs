@@ -10,7 +10,7 @@
 //! 5. `http/`: HTTP's own rules (conditions, ranges, codings, problem documents), `txz`: BTFHub's file format: pure
 //!    functions without a store.
 //!
-//! Beside the service: [`intake`] reads BTF that a person hands in, [`verify`] checks a whole archive.
+//! Beside the service: [`intake`] reads BTF that a person hands in, [`verify`] checks a whole archive, [`repair`] mends it.
 //!
 //! The addresses, headers and errors are described for clients in the book, `reference/http.md`.
 
@@ -20,12 +20,14 @@ mod endpoints;
 mod http;
 pub mod intake;
 mod metrics;
+pub mod repair;
 mod requests;
 mod server;
 mod txz;
 mod upkeep;
 pub mod verify;
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +45,8 @@ pub struct Options {
     pub connections: usize,
     /// How long until it is looked again whether others have published.
     pub refresh: Duration,
+    /// How many bytes a second to re-read, to find what has rotted; none: nothing is.
+    pub scrub: Option<NonZeroU64>,
 }
 
 /// Serves an archive until `stop` is ready and the requests under way have ended.
@@ -57,5 +61,6 @@ pub async fn serve(
     tokio::select! {
         () = server::serve(listener, router, options.connections, stop, options.grace) => {}
         never = upkeep::refresh(&app.archive, options.refresh) => match never {},
+        never = upkeep::scrub(&app, options.scrub) => match never {},
     }
 }

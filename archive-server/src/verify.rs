@@ -172,6 +172,13 @@ async fn snapshots(archive: &Archive, report: &mut Report) -> Vec<KernelRecord> 
                 report.found(&path, &format!("says it is number {}", read.number()));
                 break;
             }
+            // It was not retained, nor was what came before it, but for what is pinned.
+            Err(Error::Missing { .. })
+                if archive.catalog().is_removed(link.number).await.unwrap_or(false) =>
+            {
+                report.snapshots -= 1;
+                break;
+            }
             // What came before it is known to this one only.
             Err(error) => {
                 report.found(&path, &error.to_string());

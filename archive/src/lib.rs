@@ -21,6 +21,7 @@ pub mod alias;
 pub mod blob;
 mod build_id;
 pub mod bundle;
+pub mod delta;
 mod digest;
 mod error;
 mod key;

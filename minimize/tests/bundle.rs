@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 
 use btf_archive::bundle::Bundle;
 use btf_archive::store::{Archive, KernelDraft};
+use btf_archive::trust::{KeyList, Policy, PublicKey, SigningKey};
 use btf_archive::{BuildId, Digest, Provenance, Source, Trust, blob};
 use judge::succeed;
 use object::{Object as _, ObjectSection as _};
@@ -379,4 +380,37 @@ fn stale() {
     let output = desk.bundle(&["--archive", "archive", "--check-stale", "program.o"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("no record"), "{}", text(&output.stderr));
+}
+
+/// Check that an archive is taken by who pinned its root, and refused with exit code 4 by who pinned another, or if it is not
+/// signed.
+#[test]
+fn bundle_pinned_root() {
+    let desk = Desk::new();
+    let location = desk.archive("archive", &KERNELS[..1]);
+    let [root, key, other] = [(); 3].map(|()| SigningKey::generate("test", None).unwrap());
+    let secret = |(file, _): &(String, PublicKey)| SigningKey::read(file, None).unwrap();
+    let bundle = |pinned: &PublicKey| {
+        let seen = desk.path("seen.json");
+        let pinned = ["--root-key", &pinned.to_string(), "--seen", seen.to_str().unwrap()];
+        let output = desk.bundle(&[&["--archive", "archive", "-o", "out.tar.zst"], &pinned[..]].concat());
+        (output.status.code(), text(&output.stderr))
+    };
+    let (code, stderr) = bundle(&root.1);
+    assert!(code == Some(4) && stderr.contains("not signed"), "{stderr}");
+
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let mut archive = Archive::open(&location).await.unwrap();
+        archive.sign_with(secret(&key));
+        let mut list = KeyList::new(1);
+        list.add(key.1.clone(), 1, u64::MAX).unwrap();
+        let json = list.encode().unwrap();
+        let signature = secret(&root).sign(&json, "keys").unwrap();
+        archive.install_keys(&Policy::new(vec![root.1.clone()]), &json, signature.as_bytes()).await.unwrap();
+    });
+    let (code, stderr) = bundle(&root.1);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(fs::read_to_string(desk.path("seen.json")).unwrap().contains("\"number\": 1"));
+    let (code, stderr) = bundle(&other.1);
+    assert!(code == Some(4) && stderr.contains("not a pinned root key"), "{stderr}");
 }

@@ -30,6 +30,11 @@ impl ArchiveArgs {
         Archive::create_with(&self.archive, self.catalog.as_deref()).await
     }
 
+    /// The archive, whatever state its snapshots are in.
+    pub(crate) async fn open_damaged(&self) -> Result<Archive, Error> {
+        Archive::open_damaged(&self.archive, self.catalog.as_deref()).await
+    }
+
     /// The archive, of which nothing will be changed.
     pub(crate) async fn open_read_only(&self) -> Result<Archive, Error> {
         Archive::open_read_only(&self.archive).await

@@ -1,6 +1,7 @@
 //! `btf-archive-server serve`: the HTTP service.
 
 use std::io::{ErrorKind, Write as _};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -27,6 +28,9 @@ pub(crate) struct Args {
     /// Seconds between looks for snapshots that others published.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = clap::value_parser!(u32).range(1..))]
     refresh: u32,
+    /// Read the whole archive again and again, this many bytes a second (as stored), and report what has rotted in the log and the metrics.
+    #[arg(long, value_name = "BYTES")]
+    scrub: Option<NonZeroU64>,
     /// Where to listen. Port 0 takes any free one.
     #[arg(
         long,
@@ -78,6 +82,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         grace: Duration::from_secs(args.shutdown_timeout.into()),
         connections: args.max_connections as usize,
         refresh: Duration::from_secs(args.refresh.into()),
+        scrub: args.scrub,
     };
     btf_archive_server::serve(archive, listener, options, stop).await;
     if let Some(file) = &args.ready_file {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use btf_archive::store::Error;
 use btf_archive_server::verify;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::REFUSED;
 use super::archive::ArchiveArgs;
+use super::progress;
 
 /// Check a whole archive: the chain of snapshots, and that every blob is there, has its digest, and is valid BTF.
 ///
@@ -34,9 +34,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         Err(error) => return Err(error).context("cannot open the archive"),
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    // Hides itself where stderr is no terminal.
-    let bar = ProgressBar::no_length()
-        .with_style(ProgressStyle::with_template("{bar:40} {pos}/{len} blobs {eta}")?);
+    let bar = progress::bar("blobs");
     let report = verify::verify(&archive, cores, |done, total| {
         bar.set_length(total);
         bar.set_position(done);

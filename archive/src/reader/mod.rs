@@ -6,6 +6,8 @@
 //!
 //! A reader sees one snapshot: the newest when it first asked. To see a newer one, open another reader.
 
+#[cfg(feature = "args")]
+mod args;
 mod newest;
 mod place;
 
@@ -16,6 +18,8 @@ use std::thread;
 use crate::snapshot::{self, Head, Index, PartRef, Snapshot, part};
 use crate::trust::{self, Policy, SeenFile};
 use crate::{Digest, KernelRecord, Key, blob};
+#[cfg(feature = "args")]
+pub use args::RootArgs;
 pub use newest::Newest;
 use place::Place;
 
@@ -62,6 +66,19 @@ pub enum Error {
         /// Why not.
         source: trust::Error,
     },
+}
+
+impl Error {
+    /// Whether something does not stand up to checking, rather than that it cannot be had.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Refused { .. } => true,
+            Self::Untrusted { source, .. } => {
+                !matches!(source, trust::Error::Key { .. } | trust::Error::Seen { .. })
+            }
+            _ => false,
+        }
+    }
 }
 
 /// An archive, open for reading. Cheap to share between threads.
@@ -183,6 +200,14 @@ impl Reader {
         let decompressed = blob::decompress_into(zst, blob::MAX_RAW, raw).and_then(|()| digest.check(raw));
         decompressed.map_err(|source| self.refused(&path, source))?;
         Ok(raw)
+    }
+
+    /// An object as stored, by its path in the archive, if it is there; not checked.
+    ///
+    /// # Errors
+    /// [`Error::Object`], also for one of more than `limit` bytes.
+    pub fn object(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
+        self.place.get(path, limit)
     }
 
     fn need(&self, path: &str, limit: u64) -> Result<Vec<u8>, Error> {

@@ -193,6 +193,12 @@ pub enum Error {
     /// A key, list of keys or signature that is not to be trusted.
     #[error(transparent)]
     Trust(#[from] crate::trust::Error),
+    /// The system gave no random numbers.
+    #[error("no random numbers: {reason}")]
+    Random {
+        /// Why.
+        reason: String,
+    },
     /// The file system said no.
     #[error("{path}: {source}", path = path.display())]
     Io {

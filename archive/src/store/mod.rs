@@ -19,8 +19,10 @@ mod add;
 mod arrive;
 mod catalog;
 mod error;
+mod gc;
 mod location;
 mod publish;
+mod scrub;
 mod sign;
 mod tree;
 
@@ -36,11 +38,13 @@ use tempfile::TempDir;
 pub use add::{Added, Beside, KernelDraft};
 pub use arrive::Arrival;
 pub use catalog::{
-    Backlog, Catalog, Failure, FailureClass, FailureReport, Failures, Filter, Job, Lookup, LookupQuery,
-    MAX_PAGE, Page, Retry, Subject, Worker,
+    AuditEntry, Backlog, Catalog, Failure, FailureClass, FailureReport, Failures, Filter, Job, Lookup,
+    LookupQuery, MAX_PAGE, Page, Permission, Retry, Scope, Subject, Token, Worker,
 };
 pub use error::{Error, Result};
+pub use gc::{Garbage, Retention};
 pub use publish::Published;
+pub use scrub::{Damage, Pace, Scrubbed};
 
 use crate::snapshot::{self, Head, Index, Latest, Snapshot, part};
 use crate::trust::SigningKey;
@@ -92,6 +96,16 @@ impl Archive {
     /// # Errors
     /// Those of [`Archive::open`], [`Error::Unsupported`], [`Error::UnsupportedCatalog`], and [`Error::NeedsCatalog`] for a bucket without one.
     pub async fn open_with(location: impl AsRef<OsStr>, catalog: Option<&str>) -> Result<Self> {
+        let archive = Self::open_damaged(location, catalog).await?;
+        archive.refresh().await?;
+        Ok(archive)
+    }
+
+    /// As [`Archive::open_with`], whatever state its snapshots are in: to find and mend what is damaged.
+    ///
+    /// # Errors
+    /// Those of [`Archive::open_with`] but [`Error::Object`].
+    pub async fn open_damaged(location: impl AsRef<OsStr>, catalog: Option<&str>) -> Result<Self> {
         let location = Location::parse(location.as_ref())?;
         let none = || Error::NotAnArchive { location: location.name() };
         let place = CatalogPlace::of(&location, catalog)?;
@@ -153,7 +167,9 @@ impl Archive {
                 tree
             }
         };
-        Self::open_at(location, tree, place).await
+        let archive = Self::open_at(location, tree, place).await?;
+        archive.refresh().await?;
+        Ok(archive)
     }
 
     /// Opens an archive of which nothing may be changed, not even its catalog: a directory without the right to write, a static tree, a
@@ -190,7 +206,9 @@ impl Archive {
         if !mark(&tree).await? {
             return Err(Error::NotEmpty { location: location.name() });
         }
-        Self::open_at(location, tree, place).await
+        let archive = Self::open_at(location, tree, place).await?;
+        archive.refresh().await?;
+        Ok(archive)
     }
 
     async fn open_at(location: Location, tree: Tree, place: CatalogPlace) -> Result<Self> {
@@ -209,10 +227,8 @@ impl Archive {
             CatalogPlace::File(path) => Catalog::open(path).await?,
         };
         let alone = catalog.alone().await?;
-        let archive = Self { location, tree, catalog, lock, read_only: None, signing: None };
-        archive.catch_up().await?;
         drop((alone, held));
-        Ok(archive)
+        Ok(Self { location, tree, catalog, lock, read_only: None, signing: None })
     }
 
     /// Waits until nobody else publishes, and keeps it so as long as the answer lives. Those who have other catalogs for the same bucket are

@@ -194,7 +194,7 @@ fn trust_unknown_key() {
 /// Check that a signature of minisign's older kind, of the file instead of its hash, is refused.
 #[test]
 fn trust_legacy() {
-    let legacy = Site::new().index_signature.replacen("\nRUR", "\nRWR", 1).replacen("\nRUQ", "\nRWQ", 1);
+    let legacy = Site::new().index_signature.replacen("\nRU", "\nRW", 1);
     let refused = Signature::parse("test", legacy.as_bytes()).unwrap_err();
     assert!(refused.to_string().contains("kind ED"), "{refused}");
 }

@@ -34,6 +34,7 @@ macro_rules! each {
 mod add;
 mod crash;
 mod failures;
+mod gc;
 mod jobs;
 mod list;
 mod lookup;
@@ -43,8 +44,10 @@ mod postgresql;
 mod publish;
 #[path = "../s3/mod.rs"]
 mod s3_server;
+mod scrub;
 mod several;
 mod sign;
+mod tokens;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

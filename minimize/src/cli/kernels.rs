@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use btf_archive::reader::{Buffers, Reader};
+use btf_archive::reader::{Buffers, Reader, RootArgs};
 use btf_archive::{Digest, KernelRecord, Key, Source, order};
 use rayon::prelude::*;
 
@@ -16,6 +16,8 @@ pub(crate) struct KernelArgs {
     /// An archive: a directory, or the address of one or of a server
     #[arg(long, value_name = "DIR|URL", required_unless_present = "btf")]
     archive: Option<String>,
+    #[command(flatten)]
+    roots: RootArgs,
     /// Only kernels that this means: 'debian>=11 x86_64, ubuntu 18.04 generic'
     #[arg(long, value_name = "EXPRESSION", requires = "archive")]
     select: Option<Selection>,
@@ -83,8 +85,11 @@ impl KernelArgs {
             kernels.names.push(KernelName { name, record: None, blob: Blob::File(path.clone()) });
         }
         if let Some(location) = &self.archive {
-            let reader = Reader::open(location)?;
+            let reader = self.roots.reader(location)?;
             let snapshot = reader.snapshot()?;
+            if let Some(warning) = &reader.newest()?.warning {
+                eprintln!("btf-minimize: warning: {location}: {warning}");
+            }
             kernels.snapshot = Some(snapshot.number);
             for record in snapshot.kernels {
                 if self.select.as_ref().is_none_or(|selection| selection.means(&record.key)) {

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use btf_archive::reader::RootArgs;
 use btf_archive::store::Archive;
 use btf_archive::trust::{
     KeyId, KeyList, MAX_KEYS, MAX_SIGNATURE, Policy, PublicKey, SigningKey, signature_path,
 };
 
 use super::super::archive::{ArchiveArgs, SigningArgs};
-use super::super::roots::RootArgs;
-use super::files::RootSecretArgs;
+use super::files::{RootSecretArgs, public_path};
 use super::make::make_snapshot_key;
 use super::now;
 use super::sign::{TimeArgs, read, sign};
@@ -113,7 +113,15 @@ pub(super) async fn rotate(args: RotateArgs) -> Result<()> {
     let (from, until) = args.time.span();
     list.add(public.clone(), from, until)?;
     archive.sign_with(SigningKey::load_plain(&args.file)?);
-    install_signed(&archive, &root, &list).await?;
+    if let Err(error) = install_signed(&archive, &root, &list).await {
+        // A key that nobody knows is no use; one that made it into the list is.
+        let listed = archive.key_list().await.ok().flatten();
+        if listed.is_none_or(|list| list.keys.iter().all(|key| key.id != public.id())) {
+            let _ = std::fs::remove_file(&args.file);
+            let _ = std::fs::remove_file(public_path(&args.file));
+        }
+        return Err(error);
+    }
     archive.sign_newest().await?;
     println!("{public}");
     Ok(())

@@ -1,14 +1,12 @@
 //! `keys list`: who may sign, until when, and who did.
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use btf_archive::reader::Error;
+use btf_archive::reader::{Error, RootArgs};
 use serde_json::json;
 
 use super::super::REFUSED;
-use super::super::roots::{RootArgs, location, refuses};
 use super::now;
 
 /// Show an archive's keys: which are valid, which were revoked, and which signed the newest snapshot.
@@ -18,7 +16,7 @@ use super::now;
 pub(crate) struct Args {
     /// The archive: a directory, or the address of a server
     #[arg(long, value_name = "DIR|URL", env = "BTF_ARCHIVE_SERVER_ARCHIVE")]
-    archive: OsString,
+    archive: String,
     #[command(flatten)]
     roots: RootArgs,
     /// Print JSON.
@@ -33,9 +31,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
 }
 
 fn show(args: &Args) -> Result<ExitCode> {
-    let reader = args.roots.reader(location(&args.archive)?)?;
+    let reader = args.roots.reader(&args.archive)?;
     let list = match reader.key_list() {
-        Err(error) if refuses(&error) => {
+        Err(error) if error.is_refusal() => {
             eprintln!("btf-archive-server: refused: {error}");
             return Ok(ExitCode::from(REFUSED));
         }
@@ -48,7 +46,7 @@ fn show(args: &Args) -> Result<ExitCode> {
     let newest = match reader.newest() {
         Ok(newest) => Some(newest),
         Err(Error::NotAnArchive { .. }) => None,
-        Err(error) if refuses(&error) => {
+        Err(error) if error.is_refusal() => {
             eprintln!("btf-archive-server: refused: {error}");
             return Ok(ExitCode::from(REFUSED));
         }
