@@ -48,8 +48,8 @@ pub struct Damage {
 /// What is recorded about a blob, and by which kernels.
 struct Expected {
     content: Content,
-    /// Raw and as stored, where they are recorded.
-    sizes: Option<(u64, u64)>,
+    /// Sizes raw and as stored, and what it is made on, where they are recorded.
+    sizes: Option<(u64, u64, Option<Digest>)>,
     kernels: BTreeSet<String>,
 }
 
@@ -78,8 +78,8 @@ pub async fn verify(
 
     let mut blobs: BTreeMap<Digest, Expected> = BTreeMap::new();
     for kernel in catalog.values().chain(&newest) {
-        let KernelRecord { key, digest, raw_size, zst_size, config, modules, .. } = kernel;
-        let sizes = Some((*raw_size, *zst_size));
+        let KernelRecord { key, digest, raw_size, zst_size, base, config, modules, .. } = kernel;
+        let sizes = Some((*raw_size, *zst_size, *base));
         let named = [(Some(digest), Content::Btf, sizes), (modules.as_ref(), Content::Modules, None)];
         for (digest, content, sizes) in named.into_iter().chain([(config.as_ref(), Content::Config, None)]) {
             let Some(digest) = digest else { continue };
@@ -205,20 +205,28 @@ async fn catalog(archive: &Archive) -> Result<BTreeMap<String, KernelRecord>> {
 
 /// Checks one blob; gives its sizes, raw and as stored, or the reason if it is not what it should be.
 async fn check_blob(archive: &Archive, digest: Digest, expected: &Expected) -> Result<(u64, u64), String> {
-    let zst = archive.blob_zst(&digest).await.map_err(|error| match error {
+    let found = archive.stored(&digest).await.map_err(|error| match error {
         Error::Missing { .. } => "is missing".to_owned(),
         error => error.to_string(),
     })?;
-    let stored = zst.len() as u64;
-    if let Some((_, recorded)) = expected.sizes.filter(|(_, recorded)| *recorded != stored) {
-        return Err(format!("has {stored} bytes, recorded are {recorded}"));
-    }
+    let stored = found.bytes().len() as u64;
     let (content, sizes) = (expected.content, expected.sizes);
+    if let Some((_, recorded, base)) = sizes {
+        if base != found.base().map_err(|error| error.to_string())? {
+            return Err("is not stored in the form that is recorded".to_owned());
+        }
+        if recorded != stored {
+            return Err(format!("has {stored} bytes, recorded are {recorded}"));
+        }
+    }
+    let decoded = archive.decode_stored(&digest, found).await;
+    let raw = decoded.map_err(|error| match error {
+        Error::Object { path, source } if path.contains(&digest.to_string()) => source.to_string(),
+        error => error.to_string(),
+    })?;
     let check = move || {
-        let raw =
-            blob::decompress_verified(&zst, blob::MAX_RAW, &digest).map_err(|error| error.to_string())?;
         let size = raw.len() as u64;
-        if let Some((recorded, _)) = sizes.filter(|(recorded, _)| *recorded != size) {
+        if let Some((recorded, ..)) = sizes.filter(|(recorded, ..)| *recorded != size) {
             return Err(format!("holds {size} bytes, recorded are {recorded}"));
         }
         match content {

@@ -87,10 +87,7 @@ impl fmt::Display for ObjectPath {
             Self::SnapshotSignature(number) => write!(f, "{}{SIGNATURE}", snapshot::path(*number)),
             Self::Part(digest) => f.write_str(&part::path(digest)),
             Self::Blob(digest, Form::Whole) => f.write_str(&blob::path(digest)),
-            Self::Blob(digest, Form::Delta) => {
-                let hex = digest.to_string();
-                write!(f, "blobs/sha256/{}/{hex}.delta", &hex[..2])
-            }
+            Self::Blob(digest, Form::Delta) => f.write_str(&blob::delta_path(digest)),
         }
     }
 }

@@ -117,6 +117,11 @@ impl Head {
         Ok(head)
     }
 
+    /// The files.
+    pub fn into_files(self) -> Vec<(ObjectPath, Bytes)> {
+        self.files
+    }
+
     async fn add<E>(&mut self, path: ObjectPath, get: &impl AsyncFn(ObjectPath) -> Result<Option<Bytes>, E>) -> Result<(), E> {
         if path == ObjectPath::KeysSignature && self.file(ObjectPath::Keys).is_none() {
             return Ok(());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use btf_archive::delta::{Header, MAX_DEPTH};
 use btf_archive::store::{self, Archive};
 use btf_archive::{Digest, Form, ObjectPath};
 use bytes::Bytes;
@@ -46,7 +47,7 @@ pub(super) async fn fetch(
     parallel: usize,
     progress: impl Fn(u64, u64),
 ) -> Result<Fetched, Error> {
-    let there = archive.stored_blobs().await?;
+    let there = archive.blobs_here().await?;
     let blobs = there.keys().map(|digest| (*digest, Arc::new(OnceCell::new_with(Some(Ok(())))))).collect();
     let run = Run { archive, fetcher, blobs: Mutex::new(blobs), count: AtomicU64::new(0) };
     // Deltas on one base one behind another: what they are made on is decoded once.
@@ -58,12 +59,15 @@ pub(super) async fn fetch(
     lacking.sort_by_key(|(digest, hint)| (base(hint.form), **digest));
     let total = lacking.len() as u64;
     let tasks = lacking.into_iter().map(|(digest, hint)| {
-        let run = &run;
+        let (run, there) = (&run, &there);
         async move {
-            // A delta that is here needs its base here, too.
-            let base = base(hint.form).filter(|_| there_as_delta(run.archive, digest));
-            let _ = base;
-            (run.ensure(*digest, hint.form, 0).await, hint)
+            // A delta that is here needs its base, too.
+            let base = base(hint.form).filter(|_| there.get(digest).is_some_and(|(form, _)| *form == Form::Delta));
+            let ensured = match base {
+                Some(base) => run.ensure(base, Recorded::Nothing, 1).await,
+                None => run.ensure(*digest, hint.form, 0).await,
+            };
+            (ensured, hint)
         }
     });
     let mut tasks = futures::stream::iter(tasks).buffer_unordered(parallel.max(1));
@@ -114,11 +118,13 @@ impl Run<'_> {
     }
 
     async fn take(&self, digest: Digest, form: Form, bytes: Bytes, depth: u8) -> Result<(), String> {
-        if let Some(base) = base_of(form, &bytes)? {
+        if form == Form::Delta {
+            let header = Header::parse(&bytes).map_err(|error| error.to_string())?;
             if depth >= MAX_DEPTH {
-                return Err("its deltas are piled up too high".to_owned());
+                return Err("it lies on too many deltas".to_owned());
             }
-            self.ensure(base, Recorded::Nothing, depth + 1).await.map_err(|(reason, _)| format!("its base: {reason}"))?;
+            let base = self.ensure(header.base, Recorded::Nothing, depth + 1).await;
+            base.map_err(|(reason, _)| format!("its base: {reason}"))?;
         }
         let taken = self.archive.take_blob(&digest, form, bytes).await;
         taken.map_err(|error: store::Error| error.to_string())

@@ -75,7 +75,7 @@ async fn parts(archive: &Archive, fetcher: &Fetcher, head: &Head, seen: &mut Has
             if archive.object_size(&path).await? == Some(part.size) {
                 return Ok(());
             }
-            let take = async |bytes: Bytes| archive.take_part(&part, bytes).await.map_err(|error| error.to_string());
+            let take = async |bytes: Bytes| archive.take_part(&part.digest, bytes).await.map_err(|error| error.to_string());
             match fetcher.fetch(&path, take).await? {
                 Some(()) => Ok(()),
                 None => Err(Error::Archive(store::Error::Missing { path: path.to_string() })),

@@ -9,11 +9,10 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 
-use super::tree::run;
-use super::{Archive, Error, Result};
+use super::{Archive, Error, Result, Stored};
 use crate::mirrored::{self, Mirrored};
-use crate::snapshot::{self, Latest, PartRef};
-use crate::{Digest, Form, ObjectPath, blob};
+use crate::snapshot::{self, Latest, part};
+use crate::{Digest, Form, ObjectPath};
 
 /// A snapshot that was made elsewhere and is to be the newest here.
 #[derive(Clone, Debug)]
@@ -64,7 +63,7 @@ impl Archive {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn stored_blobs(&self) -> Result<HashMap<Digest, (Form, u64)>> {
+    pub async fn blobs_here(&self) -> Result<HashMap<Digest, (Form, u64)>> {
         let mut blobs = HashMap::new();
         let mut found = self.tree.list("blobs");
         while let Some(found) = found.try_next().await? {
@@ -95,24 +94,22 @@ impl Archive {
     /// # Errors
     /// Those of [`Archive::take_blob`].
     pub async fn check_blob(&self, digest: &Digest, form: Form, stored: Bytes) -> Result<u64> {
-        let digest = *digest;
-        let object = |source| Error::Object { path: ObjectPath::Blob(digest, form).to_string(), source };
-        let raw = match form {
-            Form::Whole => run(move || blob::decompress_verified(&stored, blob::MAX_RAW, &digest)).await,
-            Form::Delta => return Err(Error::Missing { path: ObjectPath::Blob(digest, form).to_string() }),
+        let stored = match form {
+            Form::Whole => Stored::Whole(stored),
+            Form::Delta => Stored::Delta(stored),
         };
-        raw.map(|raw| raw.len() as u64).map_err(object)
+        Ok(self.decode_stored(digest, stored).await?.len() as u64)
     }
 
     /// Takes a part of a snapshot as stored elsewhere.
     ///
     /// # Errors
-    /// [`Error::Object`] if it is not the one that its index names.
-    pub async fn take_part(&self, part: &PartRef, stored: Bytes) -> Result<()> {
+    /// [`Error::Object`] if it has not this digest.
+    pub async fn take_part(&self, digest: &Digest, stored: Bytes) -> Result<()> {
         self.writable()?;
-        let path = part.path();
-        part.digest.check(&stored).map_err(|source| Error::Object { path: path.clone(), source })?;
-        if self.tree.size(&path).await? == Some(part.size) {
+        let path = part::path(digest);
+        digest.check(&stored).map_err(|source| Error::Object { path: path.clone(), source })?;
+        if self.tree.size(&path).await? == Some(stored.len() as u64) {
             return Ok(());
         }
         self.tree.put(&path, stored).await

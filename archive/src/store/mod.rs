@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! blobs/sha256/ab/abcd….zst    one blob, named by the digest of its raw BTF
+//! blobs/sha256/ab/abcd….delta  another one, as what differs from a third
 //! snapshots/000042.json.zst    a snapshot: which parts hold everything the catalog knew
 //! snapshots/parts/ab/….json.zst  those parts, which snapshots share
 //! latest.json                  which snapshot is the newest
@@ -17,6 +18,8 @@
 
 mod add;
 mod arrive;
+mod bases;
+mod blobs;
 mod catalog;
 mod error;
 mod gc;
@@ -37,6 +40,7 @@ use tempfile::TempDir;
 
 pub use add::{Added, Beside, KernelDraft};
 pub use arrive::Arrival;
+pub use blobs::Stored;
 pub use catalog::{
     AuditEntry, Backlog, Catalog, Failure, FailureClass, FailureReport, Failures, Filter, Job, Lookup,
     LookupQuery, MAX_PAGE, Page, Permission, Retry, Scope, Subject, Token, Worker,
@@ -48,7 +52,8 @@ pub use scrub::{Damage, Pace, Scrubbed};
 
 use crate::snapshot::{self, Head, Index, Latest, Snapshot, part};
 use crate::trust::SigningKey;
-use crate::{Digest, KernelRecord, blob};
+use crate::{Digest, KernelRecord};
+use blobs::Bases;
 use location::Location;
 use tree::Tree;
 
@@ -70,6 +75,7 @@ pub struct Archive {
     read_only: Option<TempDir>,
     /// The key that signs what is published.
     signing: Option<SigningKey>,
+    bases: Bases,
 }
 
 /// While it lives, nobody else publishes.
@@ -187,7 +193,8 @@ impl Archive {
         let io = |source| Error::Io { path: std::env::temp_dir(), source };
         let scratch = tempfile::Builder::new().prefix("btf-archive-").tempdir().map_err(io)?;
         let catalog = Catalog::open(&scratch.path().join(CATALOG)).await?;
-        let archive = Self { location, tree, catalog, lock: None, read_only: Some(scratch), signing: None };
+        let (bases, signing) = (Bases::default(), None);
+        let archive = Self { location, tree, catalog, lock: None, read_only: Some(scratch), signing, bases };
         if archive.latest().await?.is_none() {
             return Err(none);
         }
@@ -228,7 +235,8 @@ impl Archive {
         };
         let alone = catalog.alone().await?;
         drop((alone, held));
-        Ok(Self { location, tree, catalog, lock, read_only: None, signing: None })
+        let (bases, signing) = (Bases::default(), None);
+        Ok(Self { location, tree, catalog, lock, read_only: None, signing, bases })
     }
 
     /// Waits until nobody else publishes, and keeps it so as long as the answer lives. Those who have other catalogs for the same bucket are
@@ -288,25 +296,6 @@ impl Archive {
     /// What is known, for lookups.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
-    }
-
-    /// A blob's raw bytes, checked against its digest.
-    ///
-    /// # Errors
-    /// [`Error::Missing`], [`Error::Object`] if the stored bytes have rotted.
-    pub async fn blob(&self, digest: &Digest) -> Result<Bytes> {
-        let zst = self.blob_zst(digest).await?;
-        let digest = *digest;
-        let raw = tree::run(move || blob::decompress_verified(&zst, blob::MAX_RAW, &digest)).await;
-        raw.map(Bytes::from).map_err(|source| Error::Object { path: blob::path(&digest), source })
-    }
-
-    /// A blob as stored: one zstd frame, not checked.
-    ///
-    /// # Errors
-    /// [`Error::Missing`].
-    pub async fn blob_zst(&self, digest: &Digest) -> Result<Bytes> {
-        self.tree.get(&blob::path(digest), blob::MAX_ZST).await
     }
 
     /// A kernel's configuration, if it is known.
