@@ -4,6 +4,7 @@
 //! of each kernel's BTF, and the blob must have that: each step is checked against the one before it. Only the part that
 //! the kernel's key belongs to is read; all of them only for a kernel that has another key there, or none here.
 
+use btf_archive::delta::{self, Header};
 use btf_archive::snapshot::{self, Head, Index, Latest, part};
 use btf_archive::{Digest, KernelRecord, blob};
 
@@ -61,8 +62,27 @@ impl<'a> Tree<'a> {
     pub(crate) fn blob(&self, digest: &Digest, max_size: usize) -> Result<Vec<u8>, Reason> {
         // What cannot be compressed grows by less than that.
         let max = max_size.saturating_add(max_size / 64 + 1024);
-        let zst = need(self.get, &blob::path(digest), max)?;
-        Ok(blob::decompress_verified(&zst, max_size, digest)?)
+        let mut deltas: Vec<(u8, Vec<u8>)> = Vec::new();
+        let mut named = *digest;
+        let mut raw = loop {
+            if let Some(zst) = (self.get)(&blob::path(&named), max)? {
+                break blob::decompress(&zst, max_size)?;
+            }
+            let path = blob::delta_path(&named);
+            let delta = need(self.get, &path, max)?;
+            let header = Header::parse(&delta)?;
+            // Each is less deep than what is made on it, so it does not go in a circle.
+            if deltas.last().is_some_and(|(above, _)| *above <= header.depth) {
+                return Err(Reason::BadAnswer(format!("{path} is as deep as what is made on it")));
+            }
+            named = header.base;
+            deltas.push((header.depth, delta));
+        };
+        while let Some((_, delta)) = deltas.pop() {
+            raw = delta::unverified(&raw, &delta, max_size)?;
+        }
+        digest.check(&raw)?;
+        Ok(raw)
     }
 
     fn by_key(&self, key: &btf_archive::Key) -> Result<Option<KernelRecord>, Reason> {

@@ -1,8 +1,9 @@
 //! Which archive a command works on: the arguments that all of them share.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use btf_archive::Digest;
 use btf_archive::store::{Archive, Error};
 use btf_archive::trust::SigningKey;
 
@@ -38,6 +39,16 @@ impl ArchiveArgs {
     /// The archive, of which nothing will be changed.
     pub(crate) async fn open_read_only(&self) -> Result<Archive, Error> {
         Archive::open_read_only(&self.archive).await
+    }
+
+    /// A place for files beside the archive: in its directory, or for a bucket one of its own in the system's temporary directory.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        let text = self.archive.to_string_lossy();
+        match text.strip_prefix("file://") {
+            Some(path) => Path::new(path).join(name),
+            None if !text.contains("://") => Path::new(&self.archive).join(name),
+            None => std::env::temp_dir().join(format!("{name}-{}", Digest::of(text.as_bytes()))),
+        }
     }
 
     /// For messages: never with a password, which is not in `--archive`.

@@ -9,7 +9,7 @@ use btf_archive::delta::{Header, MAX_DEPTH};
 use btf_archive::store::{self, Archive};
 use btf_archive::{Digest, Form, ObjectPath};
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::future::LocalBoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::OnceCell;
 
@@ -86,7 +86,7 @@ pub(super) async fn fetch(
 
 impl Run<'_> {
     /// Makes sure that a blob is here.
-    fn ensure(&self, digest: Digest, form: Recorded, depth: u8) -> BoxFuture<'_, Outcome> {
+    fn ensure(&self, digest: Digest, form: Recorded, depth: u8) -> LocalBoxFuture<'_, Outcome> {
         async move {
             let cell = {
                 let mut blobs = self.blobs.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -94,7 +94,7 @@ impl Run<'_> {
             };
             cell.get_or_init(|| self.fetch(digest, form, depth)).await.clone()
         }
-        .boxed()
+        .boxed_local()
     }
 
     async fn fetch(&self, digest: Digest, form: Recorded, depth: u8) -> Outcome {

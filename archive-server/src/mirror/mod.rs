@@ -159,7 +159,6 @@ pub async fn mirror(
     }
     warnings.extend(believed.warning.clone());
     let Believed { latest, .. } = &believed;
-    let error = |source| Error::Snapshot { number: latest.number, source };
 
     let past = history::fetch(archive, fetcher, &believed, here.as_ref()).await?;
     let snapshot = match &believed.snapshot {

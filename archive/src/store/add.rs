@@ -137,15 +137,21 @@ impl Archive {
             }
             let digest = Digest::of(&raw);
             *place = Some(digest);
-            blobs.push(self.store_blob(&digest, raw, candidates).await?);
+            blobs.push(self.store_blob(&digest, raw, candidates, blob::compress).await?);
         }
-        let stored = self.store_blob(&record.digest, raw, &candidates).await?;
+        let stored = self.store_blob(&record.digest, raw, &candidates, blob::compress_keyframe).await?;
         (record.zst_size, record.base) = (stored.zst_size, stored.base);
         Ok(blobs)
     }
 
-    /// Makes sure that the blob is there, as a delta if it is much like another one.
-    async fn store_blob(&self, digest: &Digest, raw: Bytes, candidates: &Candidates) -> Result<StoredBlob> {
+    /// Makes sure that the blob is there, as a delta if it is much like another one, else as `compress` makes it.
+    async fn store_blob(
+        &self,
+        digest: &Digest,
+        raw: Bytes,
+        candidates: &Candidates,
+        compress: fn(&[u8]) -> Vec<u8>,
+    ) -> Result<StoredBlob> {
         let (digest, raw_size) = (*digest, raw.len() as u64);
         let blob = |zst_size, base| StoredBlob { digest, raw_size, zst_size, base };
         self.catalog.touch(&[(digest, raw_size)]).await?;
@@ -164,7 +170,6 @@ impl Archive {
             self.tree.put(&blob::delta_path(&digest), made.delta).await?;
             return Ok(blob(size, Some(made.base)));
         }
-        let compress = if candidates.may_grow() { blob::compress_keyframe } else { blob::compress };
         let zst = run(move || compress(&raw)).await;
         let size = zst.len() as u64;
         self.tree.put(&blob::path(&digest), zst).await?;

@@ -158,7 +158,9 @@ fn series(release: &str) -> Option<&str> {
 /// What kernels have in common that are built in the same way: the flavour, without the number of a rebuild (`deb13-amd64` of `6.12.90+deb13.1-amd64`).
 fn line(release: &str) -> String {
     let parts = flavour(release).split('.').enumerate();
-    parts.map(|(at, part)| if at == 0 { part } else { part.trim_start_matches(|c: char| c.is_ascii_digit()) }).collect()
+    parts
+        .map(|(at, part)| if at == 0 { part } else { part.trim_start_matches(|c: char| c.is_ascii_digit()) })
+        .collect()
 }
 
 /// How far two releases' series are from each other. That of an older kernel is less far: most of what it has is still there in a newer one, but not the
