@@ -153,7 +153,7 @@ fn single_file() {
             let kernel = bundle.by_key(&key.parse().unwrap()).unwrap();
             assert_eq!(*kernel.btf().unwrap(), desk.minimised(file), "{key}");
             let source = Digest::of(&fs::read(desk.path(file)).unwrap());
-            assert_eq!(kernel.source(), source.as_bytes()[..8]);
+            assert_eq!(kernel.source().unwrap(), source.as_bytes()[..8]);
             let build_id = BuildId::new(&[index as u8 + 1; 20]).unwrap();
             assert_eq!(bundle.by_build_id(&build_id).unwrap().key(), *key);
         }
@@ -413,4 +413,28 @@ fn bundle_pinned_root() {
     assert!(fs::read_to_string(desk.path("seen.json")).unwrap().contains("\"number\": 1"));
     let (code, stderr) = bundle(&other.1);
     assert!(code == Some(4) && stderr.contains("not a pinned root key"), "{stderr}");
+}
+
+/// Check what makes a bundle of files stale: other BTF where the objects need it, and nothing that they do not look at.
+#[test]
+fn stale_files() {
+    let desk = Desk::new();
+    let tree = desk.path("debian/12/x86_64");
+    fs::create_dir_all(&tree).unwrap();
+    let name = "debian/12/x86_64/6.1.0-50-amd64.btf";
+    for layout in ["single", "dir"] {
+        fs::copy(desk.path("new"), desk.path(name)).unwrap();
+        let output = desk.bundle(&["--btf", name, "--layout", layout, "-o", layout]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        for (file, code, said) in [
+            ("new", 0, "up to date with 1 object and 1 kernel"),
+            ("newer", 0, "up to date with 1 object and 1 kernel"),
+            ("old", 1, "kernel debian/12/x86_64/6.1.0-50-amd64: what the objects need of it is other BTF"),
+        ] {
+            fs::copy(desk.path(file), desk.path(name)).unwrap();
+            let output = desk.bundle(&["--btf", name, "--check-stale", layout]);
+            assert_eq!(output.status.code(), Some(code), "{layout} {file}: {}", text(&output.stderr));
+            assert!(text(&output.stdout).contains(said), "{layout} {file}: {}", text(&output.stdout));
+        }
+    }
 }
