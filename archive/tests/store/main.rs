@@ -33,6 +33,7 @@ macro_rules! each {
 
 mod add;
 mod crash;
+mod deltas;
 mod failures;
 mod gc;
 mod jobs;
