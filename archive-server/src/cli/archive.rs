@@ -51,6 +51,20 @@ impl ArchiveArgs {
         }
     }
 
+    /// The archive, of which nothing is read yet, and nothing will be changed; on a web server, too.
+    pub(crate) async fn look_at(&self) -> Result<Archive, Error> {
+        Archive::look_at(&self.archive).await
+    }
+
+    /// The archive with its catalog, if it has one here, whatever state it is in.
+    pub(crate) async fn with_catalog(&self) -> Result<Option<Archive>, Error> {
+        let is_here = self.catalog.is_some() || Path::new(&self.archive).join("catalog.sqlite").is_file();
+        if !is_here {
+            return Ok(None);
+        }
+        Archive::open_damaged(&self.archive, self.catalog.as_deref()).await.map(Some)
+    }
+
     /// For messages: never with a password, which is not in `--archive`.
     pub(crate) fn named(&self) -> String {
         self.archive.to_string_lossy().into_owned()
