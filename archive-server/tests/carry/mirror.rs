@@ -11,9 +11,9 @@ use btf_archive::store::Archive;
 use btf_archive::{Digest, Form, ObjectPath};
 use tempfile::TempDir;
 
-use crate::harness::{Server, program, small_btf};
+use crate::harness::{Server, program};
 use crate::upstream::Upstream;
-use crate::{Original, add, build_id, check_intact, json, keys, newest, objects, texts};
+use crate::{btf_of, Original, add, build_id, check_intact, json, keys, newest, objects, texts};
 
 const A: &str = "debian/11/x86_64/5.10.0-1-amd64";
 const B: &str = "debian/12/i386/6.1.0-1-686-pae";
@@ -34,7 +34,7 @@ async fn mirror_of_a_web_server() {
     check_intact(mirror.path());
     let archive = Archive::open(mirror.path()).await.unwrap();
     let kernel = archive.catalog().by_key(&B.parse().unwrap()).await.unwrap().unwrap();
-    assert!(archive.blob(&kernel.digest).await.unwrap() == small_btf(B));
+    assert!(archive.blob(&kernel.digest).await.unwrap() == btf_of(B));
     archive.close().await;
 
     let sent = upstream.gate().sent.swap(0, Ordering::SeqCst);
@@ -62,7 +62,7 @@ async fn mirror_one_new_kernel() {
     let original = TempDir::new().unwrap();
     let archive = Archive::create(original.path()).await.unwrap();
     // Kernels that share a blob, so that the test is about the snapshot; it is as large as that of others.
-    let first = small_btf(A);
+    let first = btf_of(A);
     for key in &many {
         let draft = btf_archive::store::KernelDraft {
             key: key.parse().unwrap(),
@@ -125,7 +125,7 @@ async fn mirror_selected() {
     assert_eq!((code, report["selected"].as_u64(), report["new"].as_bool()), (0, Some(3), Some(false)));
     assert_eq!(blobs(mirror.path()), 4);
     check_intact(mirror.path());
-    std::fs::remove_file(mirror.path().join(ObjectPath::Blob(Digest::of(&small_btf(B)), form(mirror.path(), B)).to_string())).unwrap();
+    std::fs::remove_file(mirror.path().join(ObjectPath::Blob(Digest::of(&btf_of(B)), form(mirror.path(), B)).to_string())).unwrap();
     let (code, _, stderr) = json("verify", mirror.path(), &[]);
     assert_eq!(code, 4, "what is selected may not be missing");
     assert!(stderr.contains(B) && !stderr.contains(C), "{stderr}");
@@ -135,7 +135,7 @@ async fn mirror_selected() {
 
 /// The form in which a kernel's BTF lies in an archive.
 fn form(archive: &Path, key: &str) -> Form {
-    let whole = ObjectPath::Blob(Digest::of(&small_btf(key)), Form::Whole);
+    let whole = ObjectPath::Blob(Digest::of(&btf_of(key)), Form::Whole);
     if archive.join(whole.to_string()).is_file() { Form::Whole } else { Form::Delta }
 }
 
@@ -144,7 +144,8 @@ fn form(archive: &Path, key: &str) -> Form {
 async fn mirror_with_fallback() {
     let original = Original::of(&[A, B, C]).await;
     let spoilt = TempDir::new().unwrap();
-    for (path, mut bytes) in objects(original.path()) {
+    for path in objects(original.path()).into_keys() {
+        let mut bytes = std::fs::read(original.path().join(&path)).unwrap();
         let path = spoilt.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         if path.extension().is_some_and(|extension| extension == "delta") || path.to_str().unwrap().contains("parts") {
@@ -152,7 +153,7 @@ async fn mirror_with_fallback() {
         }
         std::fs::write(path, bytes).unwrap();
     }
-    let lost = spoilt.path().join(ObjectPath::Blob(Digest::of(&small_btf(A)), form(original.path(), A)).to_string());
+    let lost = spoilt.path().join(ObjectPath::Blob(Digest::of(&btf_of(A)), form(original.path(), A)).to_string());
     std::fs::remove_file(lost).unwrap();
     let (first, second) = (Upstream::over(spoilt.path()), Upstream::over(original.path()));
     first.gate().unavailable.store(3, Ordering::SeqCst);
@@ -246,7 +247,8 @@ async fn mirror_refuses() {
     let from = original.path().to_str().unwrap();
     let (code, _, stderr) = json("mirror", mirror.path(), &["--from", from, "--root-key", &other.root()]);
     assert_eq!((code, newest(mirror.path())), (4, None), "{stderr}");
-    let old = objects(original.path());
+    let old = objects(original.path()).into_keys();
+    let old: Vec<_> = old.map(|path| (path.clone(), std::fs::read(original.path().join(path)).unwrap())).collect();
     original.grow(&[C]).await;
     assert_eq!(json("mirror", mirror.path(), &["--from", from, "--root-key", &original.root()]).0, 0);
     // The root is pinned now, without being named again.
