@@ -1,6 +1,5 @@
 //! Exports as OCI image layouts, with `skopeo` as the judge.
 
-use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
