@@ -62,7 +62,10 @@ impl ArchiveArgs {
         if !is_here {
             return Ok(None);
         }
-        Archive::open_damaged(&self.archive, self.catalog.as_deref()).await.map(Some)
+        let archive = Archive::open_damaged(&self.archive, self.catalog.as_deref()).await?;
+        // A process that was killed may have left it behind. What cannot be taken over shows as damage.
+        let _ = archive.refresh().await;
+        Ok(Some(archive))
     }
 
     /// For messages: never with a password, which is not in `--archive`.

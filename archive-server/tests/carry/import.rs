@@ -148,6 +148,9 @@ async fn import_forged() {
                 path != target || !leave_out
             });
             std::fs::write(&bad, forged).unwrap();
+            // What a refused import left here is good, and would make up for what is bad in the next.
+            let archive = TempDir::new().unwrap();
+            let archive = archive.path().join("archive");
             let (code, _, stderr) = import(&archive, &original.root(), &["--dry-run", bad.to_str().unwrap()]);
             if spare {
                 continue;
