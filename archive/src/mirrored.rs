@@ -90,7 +90,9 @@ impl Mirrored {
         let found: Self = serde_json::from_slice(json).map_err(wrong)?;
         match found.format {
             FORMAT => Ok(found),
-            format => Err(wrong(format!("format {format} is none that this program reads: it may be too old"))),
+            format => {
+                Err(wrong(format!("format {format} is none that this program reads: it may be too old")))
+            }
         }
     }
 }

@@ -76,9 +76,16 @@ impl Belief {
     ///
     /// # Errors
     /// [`Error::OtherRoot`].
-    pub fn new(mirrored: Option<&Mirrored>, roots: Vec<PublicKey>, expired: Expired, here: Option<&Latest>) -> Result<Self, Error> {
+    pub fn new(
+        mirrored: Option<&Mirrored>,
+        roots: Vec<PublicKey>,
+        expired: Expired,
+        here: Option<&Latest>,
+    ) -> Result<Self, Error> {
         let pinned = mirrored.map_or(&[][..], |mirrored| &mirrored.roots);
-        let names = |roots: &[PublicKey]| roots.iter().map(|root| root.id().to_string()).collect::<Vec<_>>().join(", ");
+        let names = |roots: &[PublicKey]| {
+            roots.iter().map(|root| root.id().to_string()).collect::<Vec<_>>().join(", ")
+        };
         if !pinned.is_empty() && roots.iter().any(|root| !pinned.contains(root)) {
             return Err(Error::OtherRoot { given: names(&roots), pinned: names(pinned) });
         }
@@ -104,7 +111,9 @@ impl Head {
     pub async fn load<E>(get: impl AsyncFn(ObjectPath) -> Result<Option<Bytes>, E>) -> Result<Self, E> {
         let mut head = Self::default();
         // The list of keys before what they sign: a new key is listed before it signs.
-        for path in [ObjectPath::Keys, ObjectPath::KeysSignature, ObjectPath::Latest, ObjectPath::LatestSignature] {
+        for path in
+            [ObjectPath::Keys, ObjectPath::KeysSignature, ObjectPath::Latest, ObjectPath::LatestSignature]
+        {
             head.add(path, &get).await?;
         }
         if let Some(list) = head.file(ObjectPath::Keys).and_then(|json| KeyList::decode(json).ok()) {
@@ -122,7 +131,11 @@ impl Head {
         self.files
     }
 
-    async fn add<E>(&mut self, path: ObjectPath, get: &impl AsyncFn(ObjectPath) -> Result<Option<Bytes>, E>) -> Result<(), E> {
+    async fn add<E>(
+        &mut self,
+        path: ObjectPath,
+        get: &impl AsyncFn(ObjectPath) -> Result<Option<Bytes>, E>,
+    ) -> Result<(), E> {
         if path == ObjectPath::KeysSignature && self.file(ObjectPath::Keys).is_none() {
             return Ok(());
         }

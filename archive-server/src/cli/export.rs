@@ -67,7 +67,10 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let written = written.await;
     bar.finish_and_clear();
     let written = written?;
-    written.lacking.iter().for_each(|host| eprintln!("btf-archive-server: the archive has no BTF for {host}"));
+    written
+        .lacking
+        .iter()
+        .for_each(|host| eprintln!("btf-archive-server: the archive has no BTF for {host}"));
     if json {
         println!("{}", serde_json::to_string(&written)?);
         return Ok(ExitCode::SUCCESS);

@@ -49,10 +49,12 @@ enum Expiry {
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let roots = args.roots.iter().filter(|root| !root.trim().is_empty());
-    let roots = roots.map(|root| PublicKey::load(root)).collect::<Result<Vec<_>, _>>().context("--root-key")?;
+    let roots =
+        roots.map(|root| PublicKey::load(root)).collect::<Result<Vec<_>, _>>().context("--root-key")?;
     let expired = if args.expired == Expiry::Warn { Expired::Warn } else { Expired::Refuse };
     let options = Options { roots, unpinned: args.unpinned, expired, dry_run: args.dry_run };
-    let sources = args.volumes.iter().map(|argument| Source::all(argument)).collect::<Result<Vec<_>, _>>()?.concat();
+    let sources =
+        args.volumes.iter().map(|argument| Source::all(argument)).collect::<Result<Vec<_>, _>>()?.concat();
     let archive = match args.dry_run {
         false => Some(args.archive.create().await.context("cannot open the archive")?),
         true => match args.archive.open_read_only().await {
@@ -81,23 +83,36 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         Err(error) => return Err(error.into()),
     };
     report.warnings.iter().for_each(|warning| eprintln!("btf-archive-server: {warning}"));
-    if args.json { println!("{}", serde_json::to_string(&report)?) } else { tell(&report, args.dry_run) }
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?)
+    } else {
+        tell(&report, args.dry_run)
+    }
     Ok(if report.complete { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) })
 }
 
 fn tell(report: &Report, dry_run: bool) {
     /// How many of the missing blobs are named.
     const NAMED: usize = 10;
-    let Report { snapshot, before, kernels, selected, blobs_new, bytes_new, missing, volumes_missing, .. } = report;
+    let Report {
+        snapshot, before, kernels, selected, blobs_new, bytes_new, missing, volumes_missing, ..
+    } = report;
     let would = if dry_run { "would be " } else { "" };
     println!("{blobs_new} blobs {would}new ({bytes_new} bytes)");
     if report.complete {
         let from = before.map_or("an empty archive".to_owned(), |before| format!("snapshot {before}"));
         let is = if dry_run { "would become" } else { "is" };
-        println!("snapshot {} {is} the newest, after {from}: {selected} of {kernels} kernels", snapshot.number);
+        println!(
+            "snapshot {} {is} the newest, after {from}: {selected} of {kernels} kernels",
+            snapshot.number
+        );
         return;
     }
-    println!("incomplete: {} blobs of snapshot {} are missing; the archive stays as it was", missing.len(), snapshot.number);
+    println!(
+        "incomplete: {} blobs of snapshot {} are missing; the archive stays as it was",
+        missing.len(),
+        snapshot.number
+    );
     missing.iter().take(NAMED).for_each(|missing| println!("  {missing}"));
     if !volumes_missing.is_empty() {
         let numbers: Vec<_> = volumes_missing.iter().map(ToString::to_string).collect();

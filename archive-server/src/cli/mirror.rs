@@ -53,7 +53,8 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let _alone = Alone::in_directory(&partial)?;
     let connections = usize::from(args.connections);
     let fetcher = Fetcher::new(upstreams, connections, args.bandwidth, &partial);
-    let (roots, expired) = policy.map_or((Vec::new(), Expired::Refuse), |policy| (policy.roots, policy.expired));
+    let (roots, expired) =
+        policy.map_or((Vec::new(), Expired::Refuse), |policy| (policy.roots, policy.expired));
     let options = Options { selection, roots, expired, parallel: connections };
     let bar = progress::bar("blobs");
     let report = mirror::mirror(&archive, &fetcher, &options, |done, total| {
@@ -70,15 +71,22 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     report.missing.iter().for_each(|missing| eprintln!("btf-archive-server: missing: {missing}"));
     let lacking = report.lacking.iter();
     lacking.for_each(|host| eprintln!("btf-archive-server: upstream has no BTF for {host}"));
-    if args.json { println!("{}", serde_json::to_string(&report)?) } else { tell(&report) }
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?)
+    } else {
+        tell(&report)
+    }
     Ok(if report.intact { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) })
 }
 
 fn tell(report: &Report) {
-    let Report { snapshot, kernels, selected, blobs_fetched, bytes_fetched, bytes_resumed, missing, .. } = report;
+    let Report { snapshot, kernels, selected, blobs_fetched, bytes_fetched, bytes_resumed, missing, .. } =
+        report;
     match (report.intact, report.new) {
         (true, true) => println!("snapshot {} is here: {selected} of {kernels} kernels", snapshot.number),
-        (true, false) => println!("up to date: snapshot {}, {selected} of {kernels} kernels", snapshot.number),
+        (true, false) => {
+            println!("up to date: snapshot {}, {selected} of {kernels} kernels", snapshot.number)
+        }
         (false, _) => println!("incomplete: {} blobs could not be had; run it again", missing.len()),
     }
     println!("{blobs_fetched} blobs fetched, {bytes_fetched} bytes in all, {bytes_resumed} bytes resumed");
@@ -89,7 +97,9 @@ fn fail(error: Error) -> Result<ExitCode> {
     let refused = match &error {
         Error::Refused(_) | Error::Head(_) | Error::Snapshot { .. } => true,
         Error::Unavailable(unavailable) => unavailable.corrupt,
-        Error::Archive(error) => matches!(error, store::Error::Diverged { .. } | store::Error::AlreadyThere { .. }),
+        Error::Archive(error) => {
+            matches!(error, store::Error::Diverged { .. } | store::Error::AlreadyThere { .. })
+        }
         _ => false,
     };
     if !refused {

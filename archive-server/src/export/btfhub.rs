@@ -33,7 +33,11 @@ pub async fn export(
         async move {
             let raw = archive.blob(&digest).await?;
             let version = alias::btfhub_version(key.distro(), key.version());
-            let path = directory.join(key.distro()).join(version).join(key.arch()).join(format!("{}.btf.tar.xz", key.release()));
+            let path = directory
+                .join(key.distro())
+                .join(version)
+                .join(key.arch())
+                .join(format!("{}.btf.tar.xz", key.release()));
             let release = key.release().to_owned();
             let packed = blocking(move || txz::encode(&release, &raw)).await?;
             let packed = packed.map_err(|source| Error::Io { path: path.clone(), source })?;

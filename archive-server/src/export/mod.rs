@@ -167,5 +167,9 @@ fn check_directory(path: &Path, mark: &str, what: &'static str) -> Result<(), Er
     let io = |source| Error::Io { path: path.to_owned(), source };
     std::fs::create_dir_all(path).map_err(io)?;
     let empty = std::fs::read_dir(path).map_err(io)?.next().is_none();
-    if empty || path.join(mark).is_file() { Ok(()) } else { Err(Error::Occupied { path: path.to_owned(), what }) }
+    if empty || path.join(mark).is_file() {
+        Ok(())
+    } else {
+        Err(Error::Occupied { path: path.to_owned(), what })
+    }
 }

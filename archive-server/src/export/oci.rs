@@ -59,7 +59,8 @@ pub async fn export(
             "annotations": { "org.opencontainers.image.title": title },
         }));
     }
-    let config = json!({ "snapshot": plan.latest.link(), "since": plan.since, "created": plan.latest.created });
+    let config =
+        json!({ "snapshot": plan.latest.link(), "since": plan.since, "created": plan.latest.created });
     let config = store(directory, CONFIG, &config, &mut bytes)?;
     let manifest = json!({
         "schemaVersion": 2,

@@ -79,8 +79,18 @@ impl Plan {
         let Snapshot { kernels, .. } = snapshot;
         let selected = Wanted::of(&kernels, &selection).kernels;
         let (parts, blobs, exported) = (Vec::new(), Vec::new(), HashSet::new());
-        let mut plan =
-            Self { latest, since: None, selection, kernels, selected, head, mirrored, parts, blobs, exported };
+        let mut plan = Self {
+            latest,
+            since: None,
+            selection,
+            kernels,
+            selected,
+            head,
+            mirrored,
+            parts,
+            blobs,
+            exported,
+        };
         plan.add_past(archive, request.since).await?;
         Ok(plan)
     }
@@ -273,7 +283,9 @@ impl<'p> Packing<'p> {
     /// Puts a blob into the last volume, after what it is made on, if there is room; else tells how large the volume would be.
     fn put(&mut self, blob: &'p Blob) -> Result<Option<u64>, Error> {
         let mut chain = vec![blob];
-        while let Some(base) = chain.last().and_then(|blob| blob.base).filter(|base| !self.here.contains(base)) {
+        while let Some(base) =
+            chain.last().and_then(|blob| blob.base).filter(|base| !self.here.contains(base))
+        {
             match self.blobs.get(&base) {
                 Some(base) if chain.len() < 8 => chain.push(base),
                 _ => break,
@@ -315,7 +327,9 @@ async fn add_bases(archive: &Archive, digest: Digest, there: &mut HashSet<Digest
 }
 
 fn base_of(digest: Digest, stored: &Stored) -> Result<Option<Digest>, Error> {
-    stored.base().map_err(|source| Error::Object { path: ObjectPath::Blob(digest, Form::Delta).to_string(), source })
+    stored
+        .base()
+        .map_err(|source| Error::Object { path: ObjectPath::Blob(digest, Form::Delta).to_string(), source })
 }
 
 /// A snapshot with all its kernels, checked against its digest.

@@ -61,7 +61,8 @@ pub async fn export(
     }
     let mut mirrored = plan.mirrored.clone().unwrap_or_else(|| Mirrored::new(plan.latest.number));
     (mirrored.oldest, mirrored.selection) = (plan.latest.number, plan.selection.clone());
-    let json = mirrored.encode().map_err(|source| Error::Object { path: mirrored::PATH.to_owned(), source })?;
+    let json =
+        mirrored.encode().map_err(|source| Error::Object { path: mirrored::PATH.to_owned(), source })?;
     bytes += write(&directory.join(mirrored::PATH), &json)?;
     for (path, file) in plan.head.iter().filter(|(path, _)| last(path)) {
         bytes += write(&directory.join(path.to_string()), file)?;
@@ -70,7 +71,9 @@ pub async fn export(
 }
 
 /// Runs work that takes a core beside the async tasks.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|failed| Error::Io { path: "work".into(), source: std::io::Error::other(failed) })
 }

@@ -22,8 +22,8 @@ use serde::Serialize;
 
 use crate::carry::head::{self, Belief, Believed, Head};
 use crate::carry::wanted::Wanted;
-pub use sources::{Source, SourceError};
 use sources::Volume;
+pub use sources::{Source, SourceError};
 
 /// How an import is to be done.
 #[derive(Clone, Debug)]
@@ -120,8 +120,17 @@ impl Error {
     /// Whether what was offered does not stand up to checking, rather than that something failed here.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Volume { .. } | Self::Mixed(..) | Self::Head { .. } | Self::NotPinned | Self::Object { .. } => true,
-            Self::Archive(error) => matches!(error, store::Error::Object { .. } | store::Error::Diverged { .. } | store::Error::AlreadyThere { .. }),
+            Self::Volume { .. }
+            | Self::Mixed(..)
+            | Self::Head { .. }
+            | Self::NotPinned
+            | Self::Object { .. } => true,
+            Self::Archive(error) => matches!(
+                error,
+                store::Error::Object { .. }
+                    | store::Error::Diverged { .. }
+                    | store::Error::AlreadyThere { .. }
+            ),
             Self::Source(_) | Self::BuildsOn { .. } => false,
         }
     }
@@ -175,14 +184,25 @@ pub async fn import(
         };
         arriving = Some(import.volume(volume, step).await?);
     }
-    let Some(Arriving { believed, snapshot, past }) = arriving else { return Err(SourceError::none().into()) };
+    let Some(Arriving { believed, snapshot, past }) = arriving else {
+        return Err(SourceError::none().into());
+    };
 
     let wanted = Wanted::of(&snapshot.kernels, &manifest.selection);
     let lacking = wanted.blobs.iter().filter(|(digest, _)| !import.there.contains_key(digest));
     let missing: Vec<_> = lacking.map(|(_, hint)| hint.what.clone()).collect();
     let read: BTreeSet<u32> = volumes.iter().map(|volume| volume.manifest().volume).collect();
-    let volumes_missing = (1..=manifest.volumes).filter(|volume| !missing.is_empty() && !read.contains(volume)).collect();
-    let warnings = import.warnings(&believed, mirrored.as_ref().map(|mirrored| &mirrored.selection), &manifest, here.as_ref(), &snapshot).await?;
+    let volumes_missing =
+        (1..=manifest.volumes).filter(|volume| !missing.is_empty() && !read.contains(volume)).collect();
+    let warnings = import
+        .warnings(
+            &believed,
+            mirrored.as_ref().map(|mirrored| &mirrored.selection),
+            &manifest,
+            here.as_ref(),
+            &snapshot,
+        )
+        .await?;
     let report = Report {
         snapshot: believed.latest.link(),
         before: here.as_ref().map(|here| here.number),
@@ -204,7 +224,8 @@ pub async fn import(
         };
         let mut copy = believed.mirrored(mirrored, &import.belief, oldest);
         copy.selection = manifest.selection.clone();
-        let arrival = Arrival { latest: believed.latest.clone(), objects: believed.files.clone(), mirrored: copy };
+        let arrival =
+            Arrival { latest: believed.latest.clone(), objects: believed.files.clone(), mirrored: copy };
         archive.arrive(&arrival).await?;
     }
     Ok(report)
@@ -227,7 +248,9 @@ impl Import<'_> {
         let (mut head, mut arriving, mut believed) = (Vec::new(), None, None);
         loop {
             let next = volume.object().map_err(refused)?;
-            let is_head = next.as_ref().is_some_and(|(entry, _)| !matches!(entry.path, ObjectPath::Part(_) | ObjectPath::Blob(..)));
+            let is_head = next
+                .as_ref()
+                .is_some_and(|(entry, _)| !matches!(entry.path, ObjectPath::Part(_) | ObjectPath::Blob(..)));
             if let Some((entry, bytes)) = next.as_ref().filter(|_| is_head) {
                 head.push((entry.path, Bytes::copy_from_slice(bytes)));
                 step();
@@ -236,7 +259,9 @@ impl Import<'_> {
             // All that names and signs comes before what it names.
             let (of_head, past) = match believed.take() {
                 Some(known) => known,
-                None => self.check_head(&head, volume.manifest()).await.map_err(|error| error.of(head_error))?,
+                None => {
+                    self.check_head(&head, volume.manifest()).await.map_err(|error| error.of(head_error))?
+                }
             };
             match &next {
                 Some((entry, bytes)) if matches!(entry.path, ObjectPath::Part(_)) => {
@@ -261,12 +286,18 @@ impl Import<'_> {
                 None => break,
             }
         }
-        let (Some((believed, past)), Some(snapshot)) = (believed, arriving) else { return Err(SourceError::none().into()) };
+        let (Some((believed, past)), Some(snapshot)) = (believed, arriving) else {
+            return Err(SourceError::none().into());
+        };
         Ok(Arriving { believed, snapshot, past })
     }
 
     /// Checks the files that name and sign the snapshot, and the chain of snapshots back to the one that it builds on.
-    async fn check_head(&self, files: &[(ObjectPath, Bytes)], manifest: &Manifest) -> Result<(Believed, Vec<Link>), HeadError> {
+    async fn check_head(
+        &self,
+        files: &[(ObjectPath, Bytes)],
+        manifest: &Manifest,
+    ) -> Result<(Believed, Vec<Link>), HeadError> {
         let believed = Head::of(files.to_vec()).check(&self.belief).map_err(HeadError::Head)?;
         if believed.is_signed && self.belief.roots.is_empty() && !self.options.unpinned {
             return Err(HeadError::Other(Error::NotPinned));
@@ -288,13 +319,18 @@ impl Import<'_> {
         if manifest.since.is_some() && previous != manifest.since {
             return Err(HeadError::Head(trust::Error::Forked { number: manifest.snapshot.number }.into()));
         }
-        let known = |number: &u64| past.iter().any(|link| link.number == *number) || *number == believed.latest.number;
+        let known = |number: &u64| {
+            past.iter().any(|link| link.number == *number) || *number == believed.latest.number
+        };
         let stray = files.iter().find(|(path, _)| match path {
             ObjectPath::Snapshot(number) | ObjectPath::SnapshotSignature(number) => !known(number),
             _ => false,
         });
         if let Some((path, _)) = stray {
-            let source = btf_archive::Error::Snapshot { what: "export", reason: "the newest snapshot does not lead there".to_owned() };
+            let source = btf_archive::Error::Snapshot {
+                what: "export",
+                reason: "the newest snapshot does not lead there".to_owned(),
+            };
             return Err(HeadError::Other(Error::Object { path: path.to_string(), source }));
         }
         Ok((believed, past))
@@ -340,7 +376,10 @@ impl Import<'_> {
             Some(archive) if !self.options.dry_run => archive.take_blob(&digest, form, bytes).await?,
             // What a delta is made on may be nowhere yet.
             _ if form == Form::Whole => {
-                let check = move || btf_archive::blob::decompress_verified(&bytes, btf_archive::blob::MAX_RAW, &digest).map(|_| ());
+                let check = move || {
+                    btf_archive::blob::decompress_verified(&bytes, btf_archive::blob::MAX_RAW, &digest)
+                        .map(|_| ())
+                };
                 let checked = tokio::task::spawn_blocking(check).await;
                 let path = ObjectPath::Blob(digest, form).to_string();
                 checked.unwrap_or(Ok(())).map_err(|source| Error::Object { path, source })?;
@@ -369,7 +408,9 @@ impl Import<'_> {
             warnings.push("not signed: whoever made the medium can have made up anything on it".to_owned());
         }
         if here.is_some() && before.cloned().unwrap_or_default() != manifest.selection {
-            warnings.push("it selects other kernels than what is here: `verify` asks for these from now on".to_owned());
+            warnings.push(
+                "it selects other kernels than what is here: `verify` asks for these from now on".to_owned(),
+            );
         }
         if let (Some(archive), Some(here)) = (self.archive, here) {
             let old = archive.snapshot(here.number).await?;
@@ -384,11 +425,19 @@ fn changes(before: &[KernelRecord], now: &Snapshot) -> Option<String> {
     let differs = |old: &&KernelRecord| now.kernel(&old.key).is_none_or(|new| new.digest != old.digest);
     let changed: Vec<_> = before.iter().filter(differs).collect();
     let first = changed.first()?;
-    Some(format!("{} kernels that are here have other BTF in it, or are not in it, such as {}", changed.len(), first.key))
+    Some(format!(
+        "{} kernels that are here have other BTF in it, or are not in it, such as {}",
+        changed.len(),
+        first.key
+    ))
 }
 
 /// Checks that what an export builds on is here.
-async fn check_since(archive: Option<&Archive>, since: Option<Link>, here: Option<&Latest>) -> Result<(), Error> {
+async fn check_since(
+    archive: Option<&Archive>,
+    since: Option<Link>,
+    here: Option<&Latest>,
+) -> Result<(), Error> {
     let Some(since) = since else { return Ok(()) };
     let builds_on = || Error::BuildsOn { since: since.number, here: here.map(|here| here.number) };
     let (Some(archive), Some(here)) = (archive, here.filter(|here| here.number >= since.number)) else {

@@ -71,7 +71,9 @@ impl Source {
             Self::Stdin => None,
         });
         match files.is_empty() {
-            true => Err(SourceError::new(argument, "neither an OCI image layout nor a directory with tar files")),
+            true => {
+                Err(SourceError::new(argument, "neither an OCI image layout nor a directory with tar files"))
+            }
             false => Ok(files),
         }
     }
@@ -92,7 +94,8 @@ impl Volume {
                 (Box::new(BufReader::with_capacity(1 << 20, file)), path.display().to_string())
             }
         };
-        let reader = Reader::new(input).map_err(|source| super::Error::Volume { volume: name.clone(), source })?;
+        let reader =
+            Reader::new(input).map_err(|source| super::Error::Volume { volume: name.clone(), source })?;
         Ok(Self { reader, name })
     }
 
@@ -138,7 +141,12 @@ fn layers(layout: &Path) -> Result<Vec<Source>, SourceError> {
     let descriptor = match (manifests.iter().find(name), manifests.as_slice()) {
         (Some(latest), _) => latest,
         (None, [only]) => only,
-        (None, _) => return Err(SourceError::new(&path, "has several images and none is called `latest`: copy one with skopeo")),
+        (None, _) => {
+            return Err(SourceError::new(
+                &path,
+                "has several images and none is called `latest`: copy one with skopeo",
+            ));
+        }
     };
     let (path, digest) = blob(layout, &descriptor.digest)?;
     let Image { layers } = document(&path, Some(digest))?;
@@ -147,7 +155,8 @@ fn layers(layout: &Path) -> Result<Vec<Source>, SourceError> {
     }
     let other = layers.iter().find(|layer| layer.media_type != oci::LAYER);
     if let Some(layer) = other {
-        let reason = format!("is another image: it has a layer of the type {}", layer.media_type.escape_debug());
+        let reason =
+            format!("is another image: it has a layer of the type {}", layer.media_type.escape_debug());
         return Err(SourceError::new(&path, reason));
     }
     layers.iter().map(|layer| Ok(Source::File(blob(layout, &layer.digest)?.0))).collect()
@@ -156,7 +165,8 @@ fn layers(layout: &Path) -> Result<Vec<Source>, SourceError> {
 /// Where a blob of the layout lies.
 fn blob(layout: &Path, digest: &str) -> Result<(PathBuf, Digest), SourceError> {
     let parsed = digest.strip_prefix("sha256:").and_then(|hex| hex.parse::<Digest>().ok());
-    let digest = parsed.ok_or_else(|| SourceError::new(layout, "has a blob that is not named by its sha256"))?;
+    let digest =
+        parsed.ok_or_else(|| SourceError::new(layout, "has a blob that is not named by its sha256"))?;
     Ok((layout.join("blobs/sha256").join(digest.to_string()), digest))
 }
 

@@ -62,7 +62,8 @@ pub(super) async fn fetch(
         let (run, there) = (&run, &there);
         async move {
             // A delta that is here needs its base, too.
-            let base = base(hint.form).filter(|_| there.get(digest).is_some_and(|(form, _)| *form == Form::Delta));
+            let base =
+                base(hint.form).filter(|_| there.get(digest).is_some_and(|(form, _)| *form == Form::Delta));
             let ensured = match base {
                 Some(base) => run.ensure(base, Recorded::Nothing, 1).await,
                 None => run.ensure(*digest, hint.form, 0).await,
@@ -104,7 +105,8 @@ impl Run<'_> {
         };
         for form in forms {
             let path = ObjectPath::Blob(digest, form);
-            let taken = self.fetcher.fetch(&path, async |bytes| self.take(digest, form, bytes, depth).await).await;
+            let taken =
+                self.fetcher.fetch(&path, async |bytes| self.take(digest, form, bytes, depth).await).await;
             match taken {
                 Ok(Some(())) => {
                     self.count.fetch_add(1, Ordering::Relaxed);

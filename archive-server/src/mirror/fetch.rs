@@ -65,10 +65,18 @@ impl Fetcher {
     }
 
     /// Fetches an object from one upstream, unchecked.
-    pub(super) async fn from(&self, upstream: &Upstream, path: &ObjectPath) -> Result<Option<Bytes>, Unavailable> {
+    pub(super) async fn from(
+        &self,
+        upstream: &Upstream,
+        path: &ObjectPath,
+    ) -> Result<Option<Bytes>, Unavailable> {
         let mut partial = Partial::of(&self.partials, path);
         partial.discard();
-        let failed = |failure: Failure| Unavailable { path: *path, reasons: vec![said(upstream, &failure.reason)], corrupt: false };
+        let failed = |failure: Failure| Unavailable {
+            path: *path,
+            reasons: vec![said(upstream, &failure.reason)],
+            corrupt: false,
+        };
         self.patiently(upstream, path, &mut partial).await.map_err(failed)
     }
 
@@ -113,7 +121,12 @@ impl Fetcher {
     }
 
     /// Asks an upstream, and again while its failures may pass.
-    async fn patiently(&self, upstream: &Upstream, path: &ObjectPath, partial: &mut Partial) -> Result<Option<Bytes>, Failure> {
+    async fn patiently(
+        &self,
+        upstream: &Upstream,
+        path: &ObjectPath,
+        partial: &mut Partial,
+    ) -> Result<Option<Bytes>, Failure> {
         let mut pause = PAUSE;
         for attempt in 1.. {
             let mut cost = Cost::default();

@@ -57,7 +57,9 @@ pub(super) async fn fetch(
         parts(archive, fetcher, &head, &mut seen).await?;
         let signature = ObjectPath::SnapshotSignature(link.number);
         past.objects.push((path, bytes));
-        past.objects.extend(fetcher.fetch(&signature, async |bytes| Ok(bytes)).await?.map(|bytes| (signature, bytes)));
+        past.objects.extend(
+            fetcher.fetch(&signature, async |bytes| Ok(bytes)).await?.map(|bytes| (signature, bytes)),
+        );
         past.oldest = link.number;
         previous = head.previous();
     }
@@ -66,7 +68,12 @@ pub(super) async fn fetch(
 }
 
 /// Fetches the parts of a snapshot that are not here.
-async fn parts(archive: &Archive, fetcher: &Fetcher, head: &Head, seen: &mut HashSet<Digest>) -> Result<(), Error> {
+async fn parts(
+    archive: &Archive,
+    fetcher: &Fetcher,
+    head: &Head,
+    seen: &mut HashSet<Digest>,
+) -> Result<(), Error> {
     let new: Vec<&PartRef> = head.parts().iter().filter(|part| seen.insert(part.digest)).collect();
     let fetch = |part: &'_ PartRef| {
         let part = part.clone();
@@ -75,7 +82,9 @@ async fn parts(archive: &Archive, fetcher: &Fetcher, head: &Head, seen: &mut Has
             if archive.object_size(&path).await? == Some(part.size) {
                 return Ok(());
             }
-            let take = async |bytes: Bytes| archive.take_part(&part.digest, bytes).await.map_err(|error| error.to_string());
+            let take = async |bytes: Bytes| {
+                archive.take_part(&part.digest, bytes).await.map_err(|error| error.to_string())
+            };
             match fetcher.fetch(&path, take).await? {
                 Some(()) => Ok(()),
                 None => Err(Error::Archive(store::Error::Missing { path: path.to_string() })),

@@ -174,7 +174,9 @@ pub async fn mirror(
     let mut report = report(&snapshot, &wanted, &selection, latest, new, fetcher);
     (report.blobs_fetched, report.missing, report.warnings) = (fetched.count, fetched.missing, warnings);
     if fetched.corrupt {
-        report.warnings.push("some objects are there and are not what they should be: see the list".to_owned());
+        report
+            .warnings
+            .push("some objects are there and are not what they should be: see the list".to_owned());
     }
     report.intact = report.missing.is_empty();
     if !report.intact {
@@ -212,7 +214,9 @@ async fn newest(fetcher: &Fetcher, belief: &Belief, warnings: &mut Vec<String>) 
             };
             match head.check(belief) {
                 Ok(believed) => {
-                    warnings.extend(unheard.drain(..).chain(refused.drain(..)).map(|said| format!("passed over: {said}")));
+                    warnings.extend(
+                        unheard.drain(..).chain(refused.drain(..)).map(|said| format!("passed over: {said}")),
+                    );
                     return Ok(believed);
                 }
                 Err(_) if attempt == 1 => {}

@@ -60,7 +60,10 @@ impl Partial {
 
     /// So many bytes are to come; none: nobody said.
     pub(super) fn expect(&mut self, bytes: Option<u64>) -> io::Result<()> {
-        if self.file.is_none() && bytes.is_none_or(|bytes| bytes >= SMALL) && let Some(from) = &self.from {
+        if self.file.is_none()
+            && bytes.is_none_or(|bytes| bytes >= SMALL)
+            && let Some(from) = &self.from
+        {
             fs::write(beside(&self.path), serde_json::to_vec(from)?)?;
             self.file = Some(File::create(&self.path)?);
         }
@@ -143,6 +146,10 @@ mod tests {
         unnamed.expect(None).unwrap();
         unnamed.append(b"12345").unwrap();
         assert_eq!(unnamed.finish().unwrap(), "12345");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "what no validator tells apart is not resumed");
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            0,
+            "what no validator tells apart is not resumed"
+        );
     }
 }

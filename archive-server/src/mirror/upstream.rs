@@ -98,9 +98,12 @@ impl Upstream {
         cost: &mut Cost,
     ) -> Result<Option<Bytes>, Failure> {
         match &self.place {
-            Place::Directory(root) => from_directory(root.join(path.to_string()), path.max_size(), cost).await,
+            Place::Directory(root) => {
+                from_directory(root.join(path.to_string()), path.max_size(), cost).await
+            }
             Place::Web { base, client } => {
-                from_web(client, &format!("{base}{path}"), &self.name, path.max_size(), partial, pace, cost).await
+                from_web(client, &format!("{base}{path}"), &self.name, path.max_size(), partial, pace, cost)
+                    .await
             }
         }
     }
@@ -143,11 +146,17 @@ async fn from_web(
     match (status, &there) {
         (StatusCode::NOT_FOUND | StatusCode::GONE, _) => return Ok(None),
         (StatusCode::OK, _) => partial.begin(name, validator(answer.headers())).map_err(Failure::io)?,
-        (StatusCode::PARTIAL_CONTENT, Some((bytes, _))) if first_of(answer.headers()) == Some(*bytes) => cost.resumed += bytes,
+        (StatusCode::PARTIAL_CONTENT, Some((bytes, _))) if first_of(answer.headers()) == Some(*bytes) => {
+            cost.resumed += bytes
+        }
         // What is there cannot be the beginning of what is there now.
         (StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PARTIAL_CONTENT, _) => {
             partial.discard();
-            return Err(Failure { reason: "the object changed while it was fetched".to_owned(), passing: true, wait: None });
+            return Err(Failure {
+                reason: "the object changed while it was fetched".to_owned(),
+                passing: true,
+                wait: None,
+            });
         }
         _ => return Err(Failure::status(status, answer.headers())),
     }

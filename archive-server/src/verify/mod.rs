@@ -181,11 +181,7 @@ impl Named {
         let modules = modules.as_ref().filter(|_| promised.is_none_or(|promised| !promised.without_modules));
         let config = config.as_ref().filter(|_| promised.is_none_or(|promised| !promised.without_configs));
         let sizes = blobs::Sizes::of(kernel);
-        let named = [
-            (Some(digest), Content::Btf),
-            (modules, Content::Modules),
-            (config, Content::Config),
-        ];
+        let named = [(Some(digest), Content::Btf), (modules, Content::Modules), (config, Content::Config)];
         let mut agrees = true;
         for (digest, content) in named {
             let Some(digest) = digest else { continue };

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::harness::succeed;
 use crate::upstream::Upstream;
-use crate::{btf_of, Original, check_intact, json, keys, objects, texts};
+use crate::{Original, btf_of, check_intact, json, keys, objects, texts};
 
 const A: &str = "debian/11/x86_64/5.10.0-1-amd64";
 const B: &str = "debian/12/i386/6.1.0-1-686-pae";
@@ -25,7 +25,12 @@ fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             let path = entry.unwrap().path();
             match path.is_dir() {
                 true => left.push(path),
-                false => drop(found.insert(path.strip_prefix(directory).unwrap().to_owned(), std::fs::read(&path).unwrap())),
+                false => {
+                    drop(found.insert(
+                        path.strip_prefix(directory).unwrap().to_owned(),
+                        std::fs::read(&path).unwrap(),
+                    ))
+                }
             }
         }
     }
@@ -46,8 +51,10 @@ async fn export_deterministic() {
             .map(|(number, archive)| {
                 let path = out.path().join(format!("{layout}-{number}")).join("x.tar");
                 std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-                let output = if layout == "volumes" { path.clone() } else { path.parent().unwrap().to_owned() };
-                let (code, report, stderr) = json("export", archive, &["--layout", layout, "-o", output.to_str().unwrap()]);
+                let output =
+                    if layout == "volumes" { path.clone() } else { path.parent().unwrap().to_owned() };
+                let (code, report, stderr) =
+                    json("export", archive, &["--layout", layout, "-o", output.to_str().unwrap()]);
                 assert_eq!((code, report["kernels"].as_u64(), stderr.as_str()), (0, Some(3), ""), "{layout}");
                 let mut files = files(path.parent().unwrap());
                 // What a copy says of itself is its own.
@@ -78,7 +85,8 @@ async fn export_volumes() {
     let path = out.path().join("split.tar");
     let (code, report, stderr) =
         json("export", original.path(), &["-o", path.to_str().unwrap(), "--max-size", &limit.to_string()]);
-    let split: Vec<_> = report["files"].as_array().unwrap().iter().map(|file| file.as_str().unwrap().to_owned()).collect();
+    let split: Vec<_> =
+        report["files"].as_array().unwrap().iter().map(|file| file.as_str().unwrap().to_owned()).collect();
     assert!(code == 0 && split.len() >= 2 && split[0].ends_with("split.001.tar"), "{split:?}: {stderr}");
     let mut together = BTreeMap::new();
     for file in &split {
@@ -88,17 +96,24 @@ async fn export_volumes() {
         while let Some((entry, bytes)) = volume.object().unwrap() {
             if let ObjectPath::Blob(_, Form::Delta) = entry.path {
                 let base = btf_archive::delta::Header::parse(&bytes).unwrap().base;
-                let there = [Form::Whole, Form::Delta].iter().any(|form| here.contains_key(&ObjectPath::Blob(base, *form)));
+                let there = [Form::Whole, Form::Delta]
+                    .iter()
+                    .any(|form| here.contains_key(&ObjectPath::Blob(base, *form)));
                 assert!(there, "{} comes before what it is made on", entry.path);
             }
             here.insert(entry.path, bytes);
         }
-        assert!(here.contains_key(&ObjectPath::Latest) && here.contains_key(&ObjectPath::SnapshotSignature(1)));
+        assert!(
+            here.contains_key(&ObjectPath::Latest) && here.contains_key(&ObjectPath::SnapshotSignature(1))
+        );
         together.extend(here);
     }
-    let together: BTreeMap<_, _> = together.iter().map(|(path, bytes)| (path.to_string().into(), Digest::of(bytes))).collect();
+    let together: BTreeMap<_, _> =
+        together.iter().map(|(path, bytes)| (path.to_string().into(), Digest::of(bytes))).collect();
     assert_eq!(together, objects(original.path()));
-    let deltas = together.keys().filter(|path: &&PathBuf| path.extension().is_some_and(|extension| extension == "delta"));
+    let deltas = together
+        .keys()
+        .filter(|path: &&PathBuf| path.extension().is_some_and(|extension| extension == "delta"));
     assert!(deltas.count() >= 8, "{:?}", together.keys());
 
     let too_small = ["-o", path.to_str().unwrap(), "--max-size", "8K"];
@@ -121,7 +136,8 @@ async fn export_static() {
     for key in &many {
         let raw = btf_of(key);
         let path = ObjectPath::Blob(Digest::of(&raw), Form::Whole).to_string();
-        let unpacked = btf_archive::blob::decompress(&std::fs::read(directory.join(path)).unwrap(), 1 << 20).unwrap();
+        let unpacked =
+            btf_archive::blob::decompress(&std::fs::read(directory.join(path)).unwrap(), 1 << 20).unwrap();
         assert!(unpacked == raw);
     }
     check_intact(&directory);
@@ -132,7 +148,8 @@ async fn export_static() {
     assert!(report["bytes"].as_u64().unwrap() < 15_000, "{report}");
     let upstream = Upstream::over(&directory);
     let mirror = TempDir::new().unwrap();
-    let (code, _, stderr) = json("mirror", mirror.path(), &["--from", &upstream.url, "--root-key", &original.root()]);
+    let (code, _, stderr) =
+        json("mirror", mirror.path(), &["--from", &upstream.url, "--root-key", &original.root()]);
     assert_eq!(code, 0, "{stderr}");
     check_intact(mirror.path());
 
@@ -140,7 +157,8 @@ async fn export_static() {
     std::fs::create_dir(&occupied).unwrap();
     std::fs::write(occupied.join("x"), "x").unwrap();
     for layout in ["static", "oci"] {
-        let (code, _, stderr) = json("export", original.path(), &["--layout", layout, "-o", occupied.to_str().unwrap()]);
+        let (code, _, stderr) =
+            json("export", original.path(), &["--layout", layout, "-o", occupied.to_str().unwrap()]);
         assert_eq!(code, 1);
         assert!(stderr.contains("not empty"), "{stderr}");
     }
@@ -155,8 +173,10 @@ async fn export_btfhub() {
     let arguments = ["--layout", "btfhub", "-o", out.path().to_str().unwrap(), "--select", "distro=debian"];
     assert_eq!(json("export", original.path(), &arguments).0, 0);
     let written: Vec<_> = files(out.path()).into_keys().collect();
-    let paths = ["debian/12/i386/6.1.0-1-686-pae.btf.tar.xz", "debian/bullseye/x86_64/5.10.0-1-amd64.btf.tar.xz"];
+    let paths =
+        ["debian/12/i386/6.1.0-1-686-pae.btf.tar.xz", "debian/bullseye/x86_64/5.10.0-1-amd64.btf.tar.xz"];
     assert_eq!(written, paths.map(PathBuf::from));
-    let btf = succeed(Command::new("tar").arg("-xJOf").arg(out.path().join(paths[1])).arg("5.10.0-1-amd64.btf"));
+    let btf =
+        succeed(Command::new("tar").arg("-xJOf").arg(out.path().join(paths[1])).arg("5.10.0-1-amd64.btf"));
     assert!(btf == btf_of(A));
 }

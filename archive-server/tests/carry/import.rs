@@ -40,7 +40,11 @@ async fn import_and_since() {
     let all = all[0].to_str().unwrap();
     let archive = out.path().join("archive");
     let (code, report, stderr) = import(&archive, &original.root(), &["--dry-run", all]);
-    assert_eq!((code, report["complete"].as_bool(), report["blobs_new"].as_u64()), (0, Some(true), Some(4)), "{stderr}");
+    assert_eq!(
+        (code, report["complete"].as_bool(), report["blobs_new"].as_u64()),
+        (0, Some(true), Some(4)),
+        "{stderr}"
+    );
     assert!(!archive.exists());
     let (code, _, stderr) = import(&archive, "", &[all]);
     assert_eq!((code, newest(&archive)), (4, None));
@@ -59,7 +63,12 @@ async fn import_and_since() {
     assert!(stderr.contains("builds on snapshot 1") && stderr.contains("empty"), "{stderr}");
     // Through a pipe; the root is remembered.
     let mut child = program();
-    child.args(["import", "--json", "--archive"]).arg(&archive).arg("-").stdin(Stdio::piped()).stdout(Stdio::piped());
+    child
+        .args(["import", "--json", "--archive"])
+        .arg(&archive)
+        .arg("-")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
     let mut child = child.env_remove("BTF_ARCHIVE_KEYS").spawn().unwrap();
     child.stdin.take().unwrap().write_all(&std::fs::read(&new[0]).unwrap()).unwrap();
     assert!(child.wait_with_output().unwrap().status.success());
@@ -138,7 +147,10 @@ async fn import_forged() {
     let archive = out.path().join("archive");
     for target in &paths {
         // It is for people; and of the list's two signatures one is enough.
-        let spare = matches!(target, ObjectPath::LatestSignature | ObjectPath::KeysVersionSignature(_) | ObjectPath::KeysSignature);
+        let spare = matches!(
+            target,
+            ObjectPath::LatestSignature | ObjectPath::KeysVersionSignature(_) | ObjectPath::KeysSignature
+        );
         for leave_out in [false, true] {
             let forged = forge(&good, |path, bytes| {
                 if path == target && !leave_out {
@@ -156,9 +168,15 @@ async fn import_forged() {
                 continue;
             }
             let is_delta = target.to_string().ends_with(".delta");
-            assert!(code == 4 || code == 1 || code == 5 && leave_out || is_delta, "{target} {leave_out}: {code} {stderr}");
+            assert!(
+                code == 4 || code == 1 || code == 5 && leave_out || is_delta,
+                "{target} {leave_out}: {code} {stderr}"
+            );
             let (code, _, stderr) = import(&archive, &original.root(), &[bad.to_str().unwrap()]);
-            assert!(code == 4 || code == 1 || code == 5 && leave_out, "{target} {leave_out}: {code} {stderr}");
+            assert!(
+                code == 4 || code == 1 || code == 5 && leave_out,
+                "{target} {leave_out}: {code} {stderr}"
+            );
             assert_eq!(newest(&archive), None, "{target}");
         }
     }
@@ -194,8 +212,12 @@ async fn import_hostile_names() {
     }
     let before: BTreeMap<_, _> = objects(&archive);
     assert!(before.is_empty(), "{:?}", before.keys());
-    let entries: Vec<_> = std::fs::read_dir(out.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert!(entries.iter().all(|name| ["archive", "bad.tar", "good.tar"].iter().any(|known| name == known)), "{entries:?}");
+    let entries: Vec<_> =
+        std::fs::read_dir(out.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(
+        entries.iter().all(|name| ["archive", "bad.tar", "good.tar"].iter().any(|known| name == known)),
+        "{entries:?}"
+    );
 }
 
 /// Check that an import that is killed at any moment leaves the snapshot it had, intact, and that the next one goes on.
@@ -214,7 +236,12 @@ async fn import_killed() {
     for round in 1.. {
         let before = count();
         let mut command = program();
-        command.args(["import", "--archive"]).arg(&archive).arg(&second[0]).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(["import", "--archive"])
+            .arg(&archive)
+            .arg(&second[0])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let mut child = command.env_remove("BTF_ARCHIVE_KEYS").spawn().unwrap();
         // Killed as soon as a few more objects are there.
         let finished = loop {
@@ -256,10 +283,17 @@ async fn import_policies() {
     assert_eq!(code, 4);
     assert!(stderr.contains("expired"), "{stderr}");
     let (code, report, stderr) = import(&archive, &original.root(), &[file]);
-    assert_eq!((code, report["selected"].as_u64(), report["kernels"].as_u64()), (0, Some(1), Some(2)), "{stderr}");
+    assert_eq!(
+        (code, report["selected"].as_u64(), report["kernels"].as_u64()),
+        (0, Some(1), Some(2)),
+        "{stderr}"
+    );
     assert!(stderr.contains("expired"), "{stderr}");
     let said = std::fs::read_to_string(archive.join("mirror.json")).unwrap();
-    assert!(said.contains("\"lapses\"") && said.contains("expired") && said.contains("distro=debian"), "{said}");
+    assert!(
+        said.contains("\"lapses\"") && said.contains("expired") && said.contains("distro=debian"),
+        "{said}"
+    );
     check_intact(&archive);
     // What was carried in can be carried on, with the same selection.
     let onward = out.path().join("onward.tar");

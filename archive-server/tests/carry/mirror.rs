@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::harness::{Server, program};
 use crate::upstream::Upstream;
-use crate::{btf_of, Original, add, build_id, check_intact, json, keys, newest, objects, texts};
+use crate::{Original, add, btf_of, build_id, check_intact, json, keys, newest, objects, texts};
 
 const A: &str = "debian/11/x86_64/5.10.0-1-amd64";
 const B: &str = "debian/12/i386/6.1.0-1-686-pae";
@@ -49,7 +49,8 @@ async fn mirror_of_a_web_server() {
     let server = Server::start_over(place, &["--read-only"]);
     for from in [&server.url, server.archive().to_str().unwrap()] {
         let copy = TempDir::new().unwrap();
-        let (code, _, stderr) = json("mirror", copy.path(), &["--from", from, "--root-key", &original.root()]);
+        let (code, _, stderr) =
+            json("mirror", copy.path(), &["--from", from, "--root-key", &original.root()]);
         assert_eq!(code, 0, "{stderr}");
         assert_eq!(objects(copy.path()), objects(&server.archive()));
     }
@@ -105,12 +106,19 @@ async fn mirror_selected() {
     let mirror = TempDir::new().unwrap();
     let from = original.path().to_str().unwrap();
     let inventory = mirror.path().with_extension("inventory");
-    let status = format!("{{\"release\": \"5.10.0-1-amd64\", \"build_id\": \"{}\", \"keys\": [\"{A}\"]}}\n9.9.9-nowhere\n", build_id(A));
+    let status = format!(
+        "{{\"release\": \"5.10.0-1-amd64\", \"build_id\": \"{}\", \"keys\": [\"{A}\"]}}\n9.9.9-nowhere\n",
+        build_id(A)
+    );
     std::fs::write(&inventory, status).unwrap();
     let fleet = ["--from", from, "--select", "distro=debian", "--inventory", inventory.to_str().unwrap()];
     let (code, report, stderr) = json("mirror", mirror.path(), &fleet);
     std::fs::remove_file(&inventory).unwrap();
-    assert_eq!((code, report["selected"].as_u64(), report["kernels"].as_u64()), (0, Some(1), Some(3)), "{stderr}");
+    assert_eq!(
+        (code, report["selected"].as_u64(), report["kernels"].as_u64()),
+        (0, Some(1), Some(3)),
+        "{stderr}"
+    );
     assert_eq!(report["lacking"], serde_json::json!(["9.9.9-nowhere"]));
     assert!(stderr.contains("9.9.9-nowhere") && stderr.contains("--root-key"), "{stderr}");
     let blobs = |archive: &Path| objects(archive).keys().filter(|path| path.starts_with("blobs")).count();
@@ -125,7 +133,10 @@ async fn mirror_selected() {
     assert_eq!((code, report["selected"].as_u64(), report["new"].as_bool()), (0, Some(3), Some(false)));
     assert_eq!(blobs(mirror.path()), 4);
     check_intact(mirror.path());
-    std::fs::remove_file(mirror.path().join(ObjectPath::Blob(Digest::of(&btf_of(B)), form(mirror.path(), B)).to_string())).unwrap();
+    std::fs::remove_file(
+        mirror.path().join(ObjectPath::Blob(Digest::of(&btf_of(B)), form(mirror.path(), B)).to_string()),
+    )
+    .unwrap();
     let (code, _, stderr) = json("verify", mirror.path(), &[]);
     assert_eq!(code, 4, "what is selected may not be missing");
     assert!(stderr.contains(B) && !stderr.contains(C), "{stderr}");
@@ -148,12 +159,15 @@ async fn mirror_with_fallback() {
         let mut bytes = std::fs::read(original.path().join(&path)).unwrap();
         let path = spoilt.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        if path.extension().is_some_and(|extension| extension == "delta") || path.to_str().unwrap().contains("parts") {
+        if path.extension().is_some_and(|extension| extension == "delta")
+            || path.to_str().unwrap().contains("parts")
+        {
             *bytes.last_mut().unwrap() ^= 1;
         }
         std::fs::write(path, bytes).unwrap();
     }
-    let lost = spoilt.path().join(ObjectPath::Blob(Digest::of(&btf_of(A)), form(original.path(), A)).to_string());
+    let lost =
+        spoilt.path().join(ObjectPath::Blob(Digest::of(&btf_of(A)), form(original.path(), A)).to_string());
     std::fs::remove_file(lost).unwrap();
     let (first, second) = (Upstream::over(spoilt.path()), Upstream::over(original.path()));
     first.gate().unavailable.store(3, Ordering::SeqCst);
@@ -214,7 +228,8 @@ async fn mirror_resumes() {
         source: btf_archive::Source::Upload,
         generator: "test 1".into(),
     };
-    let draft = btf_archive::store::KernelDraft { key: A.parse().unwrap(), build_id: None, provenance, digest: None };
+    let draft =
+        btf_archive::store::KernelDraft { key: A.parse().unwrap(), build_id: None, provenance, digest: None };
     let size = archive.add(draft, large_btf()).await.unwrap().record().zst_size;
     archive.publish().await.unwrap();
     archive.close().await;
@@ -229,7 +244,9 @@ async fn mirror_resumes() {
     assert_eq!((code, report["intact"].as_bool()), (0, Some(true)), "{stderr}");
     assert!(report["bytes_resumed"].as_u64().unwrap() > size / 2, "{report}");
     let ranges = upstream.gate().requests.lock().unwrap();
-    let ranges = ranges.iter().filter(|head| head.to_lowercase().contains("range: bytes=") && head.to_lowercase().contains("if-range:"));
+    let ranges = ranges.iter().filter(|head| {
+        head.to_lowercase().contains("range: bytes=") && head.to_lowercase().contains("if-range:")
+    });
     assert!(ranges.count() >= 4);
     let sent = upstream.gate().sent.load(Ordering::SeqCst);
     assert!(sent < size + 60_000, "{sent} bytes for an object of {size}");
@@ -248,7 +265,8 @@ async fn mirror_refuses() {
     let (code, _, stderr) = json("mirror", mirror.path(), &["--from", from, "--root-key", &other.root()]);
     assert_eq!((code, newest(mirror.path())), (4, None), "{stderr}");
     let old = objects(original.path()).into_keys();
-    let old: Vec<_> = old.map(|path| (path.clone(), std::fs::read(original.path().join(path)).unwrap())).collect();
+    let old: Vec<_> =
+        old.map(|path| (path.clone(), std::fs::read(original.path().join(path)).unwrap())).collect();
     original.grow(&[C]).await;
     assert_eq!(json("mirror", mirror.path(), &["--from", from, "--root-key", &original.root()]).0, 0);
     // The root is pinned now, without being named again.
@@ -283,7 +301,16 @@ async fn mirror_killed() {
     let upstream = Upstream::over(original.path());
     let mirror = TempDir::new().unwrap();
     let mut command = program();
-    command.args(["mirror", "--bandwidth", "4K", "--from", &upstream.url, "--root-key", &original.root(), "--archive"]);
+    command.args([
+        "mirror",
+        "--bandwidth",
+        "4K",
+        "--from",
+        &upstream.url,
+        "--root-key",
+        &original.root(),
+        "--archive",
+    ]);
     command.arg(mirror.path()).stdout(Stdio::null()).stderr(Stdio::null());
     for round in 0..6_u64 {
         let mut child = command.spawn().unwrap();
@@ -300,7 +327,8 @@ async fn mirror_killed() {
         child.wait().unwrap();
         assert_eq!(newest(mirror.path()), None);
     }
-    let (code, report, stderr) = json("mirror", mirror.path(), &["--from", &upstream.url, "--root-key", &original.root()]);
+    let (code, report, stderr) =
+        json("mirror", mirror.path(), &["--from", &upstream.url, "--root-key", &original.root()]);
     assert_eq!((code, report["intact"].as_bool()), (0, Some(true)), "{stderr}");
     assert_eq!(objects(mirror.path()), objects(original.path()));
     let paths = upstream.paths();

@@ -38,7 +38,7 @@ async fn oci_through_skopeo() {
         assert_eq!(newest(&archive), Some(1));
         check_intact(&archive);
         let expected = objects(original.path());
-            assert!(objects(&archive) == expected);
+        assert!(objects(&archive) == expected);
     }
 }
 
@@ -62,7 +62,8 @@ async fn oci_refused() {
         "{".to_owned(),
     ] {
         std::fs::write(&index, &bad).unwrap();
-        let (code, _, stderr) = json("import", &archive, &["--root-key", &original.root(), layout.to_str().unwrap()]);
+        let (code, _, stderr) =
+            json("import", &archive, &["--root-key", &original.root(), layout.to_str().unwrap()]);
         assert_eq!((code, newest(&archive)), (1, None), "{bad}: {stderr}");
     }
     std::fs::write(&index, good).unwrap();
@@ -77,7 +78,8 @@ async fn oci_refused() {
         let middle = bad.len() / 2;
         bad[middle] ^= 1;
         std::fs::write(&path, bad).unwrap();
-        let (code, _, stderr) = json("import", &archive, &["--root-key", &original.root(), layout.to_str().unwrap()]);
+        let (code, _, stderr) =
+            json("import", &archive, &["--root-key", &original.root(), layout.to_str().unwrap()]);
         assert!(code == 1 || code == 4, "{code} {stderr}");
         assert_eq!(newest(&archive), None);
         std::fs::write(&path, bytes).unwrap();

@@ -70,7 +70,10 @@ impl Upstream {
     /// The paths that were asked for, in order.
     pub(crate) fn paths(&self) -> Vec<String> {
         let requests = self.gate.requests.lock().unwrap();
-        requests.iter().map(|head| head.split(' ').nth(1).unwrap().trim_start_matches('/').to_owned()).collect()
+        requests
+            .iter()
+            .map(|head| head.split(' ').nth(1).unwrap().trim_start_matches('/').to_owned())
+            .collect()
     }
 }
 

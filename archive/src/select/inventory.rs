@@ -139,9 +139,9 @@ impl Inventory {
                 || host.keys.iter().any(|key| keys.get(key).is_some_and(|found| by_name(*found)))
                 || host.names().any(|(release, arch)| {
                     let found = releases.get(release.as_str()).into_iter().flatten();
-                    found.into_iter().any(|(of, found)| {
-                        arch.as_deref().is_none_or(|arch| arch == *of) && by_name(*found)
-                    })
+                    found
+                        .into_iter()
+                        .any(|(of, found)| arch.as_deref().is_none_or(|arch| arch == *of) && by_name(*found))
                 })
         };
         self.hosts.iter().filter(|host| !there(host)).collect()
@@ -247,7 +247,8 @@ mod tests {
         for (kernel, wanted) in &kernels {
             assert_eq!(inventory.has(&kernel.key, kernel.build_id.as_ref()), *wanted, "{kernel:?}");
         }
-        let lacking = inventory.lacking(kernels.iter().filter(|(_, wanted)| *wanted).map(|(kernel, _)| kernel));
+        let lacking =
+            inventory.lacking(kernels.iter().filter(|(_, wanted)| *wanted).map(|(kernel, _)| kernel));
         assert_eq!(lacking.iter().map(|host| host.name()).collect::<Vec<_>>(), ["7.7.7"]);
         let none: Vec<KernelRecord> = Vec::new();
         assert_eq!(inventory.lacking(&none).len(), 7);

@@ -47,7 +47,10 @@ impl Selection {
     /// Whether a kernel is wanted.
     pub fn takes(&self, kernel: &KernelRecord) -> bool {
         self.select.hold(&kernel.key)
-            && self.inventory.as_ref().is_none_or(|inventory| inventory.has(&kernel.key, kernel.build_id.as_ref()))
+            && self
+                .inventory
+                .as_ref()
+                .is_none_or(|inventory| inventory.has(&kernel.key, kernel.build_id.as_ref()))
     }
 }
 
@@ -119,8 +122,7 @@ impl Condition {
         };
         // Which spellings a version has depends on the distribution.
         let is = |value: &String| {
-            fits(value, text)
-                || self.field == Field::Version && alias::version(key.distro(), value) == text
+            fits(value, text) || self.field == Field::Version && alias::version(key.distro(), value) == text
         };
         let than = |value: &String| order(text).cmp(&order(value));
         match self.relation {
@@ -149,7 +151,8 @@ impl FromStr for Condition {
             return wrong(format!("`{}` is none of distro, version, arch and release", excerpt(name)));
         };
         let compares = !matches!(relation, Relation::Is | Relation::IsNot);
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "._+~:-".contains(c) || !compares && "*?".contains(c);
+        let allowed =
+            |c: char| c.is_ascii_alphanumeric() || "._+~:-".contains(c) || !compares && "*?".contains(c);
         let mut values = Vec::new();
         for value in list.split(',') {
             if value.is_empty() || value.len() > Key::MAX_PART || !value.chars().all(allowed) {

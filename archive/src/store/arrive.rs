@@ -126,7 +126,9 @@ impl Archive {
             Some((here, version)) => (Some(here), Some(version)),
             None => (None, None),
         };
-        let diverged = |here: &Latest| here.number > latest.number || here.number == latest.number && here.digest != latest.digest;
+        let diverged = |here: &Latest| {
+            here.number > latest.number || here.number == latest.number && here.digest != latest.digest
+        };
         if let Some(here) = here.filter(diverged) {
             return Err(Error::Diverged { number: latest.number, here: here.number });
         }
@@ -156,7 +158,9 @@ impl Archive {
         if self.tree.swap(snapshot::LATEST, latest.encode()?, version.as_ref()).await?.is_none() {
             return Err(Error::Overtaken { path: snapshot::LATEST.to_owned() });
         }
-        if let Some((path, bytes)) = arrival.objects.iter().find(|(path, _)| *path == ObjectPath::LatestSignature) {
+        if let Some((path, bytes)) =
+            arrival.objects.iter().find(|(path, _)| *path == ObjectPath::LatestSignature)
+        {
             self.put_changed(&path.to_string(), bytes).await?;
         }
         self.catch_up().await
@@ -166,7 +170,9 @@ impl Archive {
     async fn put_changed(&self, path: &str, bytes: &Bytes) -> Result<()> {
         match self.tree.get(path, bytes.len() as u64).await {
             Ok(there) if there == bytes => Ok(()),
-            Ok(_) | Err(Error::Missing { .. } | Error::ObjectTooLarge { .. }) => self.tree.put(path, bytes.clone()).await,
+            Ok(_) | Err(Error::Missing { .. } | Error::ObjectTooLarge { .. }) => {
+                self.tree.put(path, bytes.clone()).await
+            }
             Err(error) => Err(error),
         }
     }

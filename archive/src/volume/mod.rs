@@ -76,7 +76,9 @@ impl<W: Write> Writer<W> {
 
 fn write_member(out: &mut impl Write, name: &str, bytes: &[u8]) -> std::io::Result<()> {
     let size = bytes.len() as u64;
-    out.write_all(&tar::header(name, size).ok_or_else(|| std::io::Error::other(format!("{name}: too long for tar")))?)?;
+    out.write_all(
+        &tar::header(name, size).ok_or_else(|| std::io::Error::other(format!("{name}: too long for tar")))?,
+    )?;
     out.write_all(bytes)?;
     let padding = size.next_multiple_of(tar::BLOCK) - size;
     out.write_all(&[0; tar::BLOCK as usize][..padding as usize])
@@ -106,7 +108,8 @@ impl<R: Read> Reader<R> {
         let mut input = Input { input, offset: 0 };
         let header = input.header()?;
         let size = tar::size_of(&header, manifest::NAME).filter(|size| *size <= MAX_MANIFEST);
-        let size = size.ok_or_else(|| wrong(0, "does not begin with a manifest; is it what `export` wrote?"))?;
+        let size =
+            size.ok_or_else(|| wrong(0, "does not begin with a manifest; is it what `export` wrote?"))?;
         let json = input.member(size)?;
         let manifest = Manifest::decode(&json).map_err(|error| wrong(tar::BLOCK, error))?;
         Ok(Self { input, manifest, done: 0 })
@@ -133,7 +136,10 @@ impl<R: Read> Reader<R> {
         let bytes = self.input.member(entry.size)?;
         let found = Digest::of(&bytes);
         if found != entry.sha256 {
-            let reason = format!("{} has sha256 {found}, the manifest says {}: the copy is damaged", entry.path, entry.sha256);
+            let reason = format!(
+                "{} has sha256 {found}, the manifest says {}: the copy is damaged",
+                entry.path, entry.sha256
+            );
             return Err(wrong(at + tar::BLOCK, reason));
         }
         self.done += 1;
@@ -183,7 +189,9 @@ impl<R: Read> Input<R> {
 
     fn fill(&mut self, buffer: &mut [u8]) -> Result<()> {
         self.input.read_exact(buffer).map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => wrong(self.offset, "ends too soon: it was not wholly copied"),
+            std::io::ErrorKind::UnexpectedEof => {
+                wrong(self.offset, "ends too soon: it was not wholly copied")
+            }
             _ => wrong(self.offset, error),
         })?;
         self.offset += buffer.len() as u64;
