@@ -9,7 +9,7 @@
 
 mod sources;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use btf_archive::select::Selection;
 use btf_archive::snapshot::{self, Latest, Link, Snapshot};
@@ -231,6 +231,15 @@ pub async fn import(
     Ok(report)
 }
 
+/// What a volume's head says.
+struct Known {
+    believed: Believed,
+    /// The snapshots before the newest that come with it.
+    past: Vec<Link>,
+    /// The parts that any of them names.
+    parts: HashSet<Digest>,
+}
+
 /// What a volume's head and parts bring.
 struct Arriving {
     believed: Believed,
@@ -244,51 +253,34 @@ impl Import<'_> {
     async fn volume(&mut self, volume: &mut Volume, mut step: impl FnMut()) -> Result<Arriving, Error> {
         let name = volume.name().to_owned();
         let refused = |source| Error::Volume { volume: name.clone(), source };
-        let head_error = |source| Error::Head { volume: name.clone(), source };
-        let (mut head, mut arriving, mut believed) = (Vec::new(), None, None);
-        loop {
-            let next = volume.object().map_err(refused)?;
-            let is_head = next
-                .as_ref()
-                .is_some_and(|(entry, _)| !matches!(entry.path, ObjectPath::Part(_) | ObjectPath::Blob(..)));
-            if let Some((entry, bytes)) = next.as_ref().filter(|_| is_head) {
-                head.push((entry.path, Bytes::copy_from_slice(bytes)));
-                step();
-                continue;
-            }
-            // All that names and signs comes before what it names.
-            let (of_head, past) = match believed.take() {
-                Some(known) => known,
-                None => {
-                    self.check_head(&head, volume.manifest()).await.map_err(|error| error.of(head_error))?
-                }
-            };
-            match &next {
-                Some((entry, bytes)) if matches!(entry.path, ObjectPath::Part(_)) => {
-                    self.take_part(&entry.path, Bytes::copy_from_slice(bytes)).await?;
-                    believed = Some((of_head, past));
-                    step();
-                    continue;
-                }
-                _ => {}
-            }
-            if arriving.is_none() {
-                arriving = Some(self.assemble(&of_head).await?);
-            }
-            believed = Some((of_head, past));
-            match next {
-                Some((entry, bytes)) => {
-                    if let ObjectPath::Blob(digest, form) = entry.path {
-                        self.take_blob(digest, form, bytes.into()).await?;
-                    }
-                    step();
-                }
-                None => break,
-            }
+        let mut next = volume.object().map_err(refused)?;
+        // All that names and signs comes before what it names: the manifest was held to that.
+        let mut head = Vec::new();
+        while let Some((entry, bytes)) =
+            next.take_if(|(entry, _)| !matches!(entry.path, ObjectPath::Part(_) | ObjectPath::Blob(..)))
+        {
+            head.push((entry.path, Bytes::from(bytes)));
+            step();
+            next = volume.object().map_err(refused)?;
         }
-        let (Some((believed, past)), Some(snapshot)) = (believed, arriving) else {
-            return Err(SourceError::none().into());
-        };
+        let head_error = |source| Error::Head { volume: name.clone(), source };
+        let checked = self.check_head(&head, volume.manifest()).await;
+        let Known { believed, past, parts } = checked.map_err(|error| error.of(head_error))?;
+        while let Some((entry, bytes)) = next.take_if(|(entry, _)| matches!(entry.path, ObjectPath::Part(_))) {
+            if let ObjectPath::Part(digest) = entry.path {
+                self.take_part(digest, bytes.into(), &parts, &believed).await?;
+            }
+            step();
+            next = volume.object().map_err(refused)?;
+        }
+        let snapshot = self.assemble(&believed).await?;
+        while let Some((entry, bytes)) = next {
+            if let ObjectPath::Blob(digest, form) = entry.path {
+                self.take_blob(digest, form, bytes.into()).await?;
+            }
+            step();
+            next = volume.object().map_err(refused)?;
+        }
         Ok(Arriving { believed, snapshot, past })
     }
 
@@ -297,7 +289,7 @@ impl Import<'_> {
         &self,
         files: &[(ObjectPath, Bytes)],
         manifest: &Manifest,
-    ) -> Result<(Believed, Vec<Link>), HeadError> {
+    ) -> Result<Known, HeadError> {
         let believed = Head::of(files.to_vec()).check(&self.belief).map_err(HeadError::Head)?;
         if believed.is_signed && self.belief.roots.is_empty() && !self.options.unpinned {
             return Err(HeadError::Other(Error::NotPinned));
@@ -306,6 +298,7 @@ impl Import<'_> {
             return Err(HeadError::Head(trust::Error::Latest.into()));
         }
         let mut past = Vec::new();
+        let mut parts: HashSet<_> = believed.snapshot.parts().iter().map(|part| part.digest).collect();
         let mut previous = believed.snapshot.previous();
         while let Some(link) = previous.filter(|link| Some(*link) != manifest.since) {
             let path = ObjectPath::Snapshot(link.number);
@@ -313,7 +306,9 @@ impl Import<'_> {
             let object = |source| HeadError::Other(Error::Object { path: path.to_string(), source });
             link.digest.check(file).map_err(object)?;
             past.push(link);
-            previous = snapshot::Head::decode(file).map_err(object)?.previous();
+            let head = snapshot::Head::decode(file).map_err(object)?;
+            parts.extend(head.parts().iter().map(|part| part.digest));
+            previous = head.previous();
         }
         // One that builds on another must lead back to it.
         if manifest.since.is_some() && previous != manifest.since {
@@ -333,16 +328,33 @@ impl Import<'_> {
             };
             return Err(HeadError::Other(Error::Object { path: path.to_string(), source }));
         }
-        Ok((believed, past))
+        Ok(Known { believed, past, parts })
     }
 
-    async fn take_part(&mut self, path: &ObjectPath, bytes: Bytes) -> Result<(), Error> {
-        let ObjectPath::Part(digest) = path else { return Ok(()) };
-        digest.check(&bytes).map_err(|source| Error::Object { path: path.to_string(), source })?;
-        if let (Some(archive), false) = (self.archive, self.options.dry_run) {
-            archive.take_part(digest, bytes.clone()).await?;
+    async fn take_part(
+        &mut self,
+        digest: Digest,
+        bytes: Bytes,
+        named: &HashSet<Digest>,
+        believed: &Believed,
+    ) -> Result<(), Error> {
+        let object = |source| Error::Object { path: ObjectPath::Part(digest).to_string(), source };
+        if !named.contains(&digest) {
+            let reason = "no snapshot of the export names it".to_owned();
+            return Err(object(btf_archive::Error::Snapshot { what: "export", reason }));
         }
-        self.parts.insert(*digest, bytes);
+        digest.check(&bytes).map_err(object)?;
+        if let (Some(archive), false) = (self.archive, self.options.dry_run) {
+            archive.take_part(&digest, bytes.clone()).await?;
+        }
+        // Those of snapshots in between are not looked into.
+        if believed.snapshot.parts().iter().any(|part| part.digest == digest) {
+            let kept: usize = self.parts.values().map(Bytes::len).sum();
+            if kept.saturating_add(bytes.len()) > snapshot::MAX_RAW {
+                return Err(object(btf_archive::Error::TooLarge { limit: snapshot::MAX_RAW }));
+            }
+            self.parts.insert(digest, bytes);
+        }
         Ok(())
     }
 

@@ -14,6 +14,9 @@ pub(super) const NAME: &str = "manifest.json";
 /// The most bytes a manifest may have: 64 MiB, some 300,000 objects.
 pub const MAX_MANIFEST: u64 = 64 << 20;
 
+/// The most bytes that what names and signs a snapshot may have: readers keep it in memory.
+const MAX_HEAD: u64 = 256 << 20;
+
 /// The format that is written, and the only one that is read.
 const FORMAT: u32 = 1;
 
@@ -128,7 +131,7 @@ impl Manifest {
             return Err("the snapshot that it builds on is not older".to_owned());
         }
         let mut seen = BTreeSet::new();
-        let mut before = 0;
+        let (mut before, mut head) = (0, 0_u64);
         for Entry { path, size, .. } in &self.objects {
             if *size > path.max_size() {
                 return Err(format!("{path} has {size} bytes, more than such an object may have"));
@@ -145,7 +148,10 @@ impl Manifest {
                 return Err(format!("{path} comes too late"));
             }
             before = rank;
+            if rank == 0 {
+                head = head.saturating_add(*size);
+            }
         }
-        Ok(())
+        if head > MAX_HEAD { Err("more than 256 MiB of snapshots and keys".to_owned()) } else { Ok(()) }
     }
 }
