@@ -40,11 +40,15 @@ fn kernel(key: &str) -> Vec<u8> {
     let int = builder.int(b"int", 4, btf::Int { encoding: btf::kind::INT_SIGNED, bit_offset: 0, bits: 32 });
     let series = if key.contains("6.12") { "new" } else { "old" };
     for at in 0..400 {
-        // Each flavour lacks some, and each release has some that the one before did not have.
-        if key.contains("cloud") && at % 10 == 3 || key.contains("arm64") && at % 5 == 1 {
+        // Each flavour lacks some or has others, and each release has some that the one before did not have.
+        if key.contains("cloud") && at % 10 == 3 {
             continue;
         }
-        let name = if at < number { format!("fresh_{at}") } else { format!("{series}_type_{at}") };
+        let name = match at {
+            _ if at < number => format!("fresh_{at}"),
+            _ if at % 5 == 1 && key.contains("arm64") => format!("arm_{}", at * 7919 % 10_007),
+            _ => format!("{series}_type_{at}"),
+        };
         let members: Vec<_> = (0..at % 7 + 1)
             .map(|member| {
                 let name = builder.string(format!("{series}_member_{}", (at * member) % 300).as_bytes());
