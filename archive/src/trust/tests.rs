@@ -99,7 +99,9 @@ fn trust_every_byte() {
     let refused = |site: &Site, what: &str, at: usize| {
         assert!(site.check().is_err(), "{what}, byte {at}");
     };
-    let files: [(&str, fn(&mut Site) -> &mut Vec<u8>); 3] = [
+    type File = fn(&mut Site) -> &mut Vec<u8>;
+    type Text = fn(&mut Site) -> &mut String;
+    let files: [(&str, File); 3] = [
         ("keys.json", |site| &mut site.keys),
         ("latest.json", |site| &mut site.latest),
         ("snapshot", |site| &mut site.index),
@@ -120,7 +122,7 @@ fn trust_every_byte() {
         refused(&site, what, good.len());
         *file(&mut site) = good;
     }
-    let signatures: [(&str, fn(&mut Site) -> &mut String); 2] = [
+    let signatures: [(&str, Text); 2] = [
         ("keys.json.minisig", |site| &mut site.keys_signature),
         ("snapshot's signature", |site| &mut site.index_signature),
     ];
