@@ -359,6 +359,12 @@ fn trust_seen() {
     file.remember("a", seen(3, 2)).unwrap();
     assert_eq!(file.read("a").unwrap(), seen(3, 3), "the newest of both");
     assert_eq!(file.read("b").unwrap(), seen(1, 1));
+    // However it is written, a place is one place.
+    let place = directory.path().join("state");
+    file.remember(place.to_str().unwrap(), seen(1, 1)).unwrap();
+    assert_eq!(file.read(&format!("{}/../state/", place.display())).unwrap(), seen(1, 1));
+    file.remember("https://btf.example/", seen(1, 1)).unwrap();
+    assert_eq!(file.read("https://btf.example").unwrap(), seen(1, 1));
     std::fs::write(file.path(), "{").unwrap();
     assert!(file.read("a").unwrap_err().to_string().contains("seen.json"));
     assert!(file.remember("a", seen(1, 1)).is_err());
