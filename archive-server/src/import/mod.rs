@@ -266,7 +266,8 @@ impl Import<'_> {
         let head_error = |source| Error::Head { volume: name.clone(), source };
         let checked = self.check_head(&head, volume.manifest()).await;
         let Known { believed, past, parts } = checked.map_err(|error| error.of(head_error))?;
-        while let Some((entry, bytes)) = next.take_if(|(entry, _)| matches!(entry.path, ObjectPath::Part(_))) {
+        while let Some((entry, bytes)) = next.take_if(|(entry, _)| matches!(entry.path, ObjectPath::Part(_)))
+        {
             if let ObjectPath::Part(digest) = entry.path {
                 self.take_part(digest, bytes.into(), &parts, &believed).await?;
             }
