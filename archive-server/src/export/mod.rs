@@ -18,7 +18,7 @@ use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
-use btf_archive::select::Selection;
+use btf_archive::select::{Host, Selection};
 use btf_archive::snapshot::Link;
 use btf_archive::store;
 use serde::Serialize;
@@ -103,7 +103,7 @@ pub enum Error {
 /// The hosts of a selection's inventory for whose kernel there is none.
 fn lacking(selection: &Selection, kernels: &[btf_archive::KernelRecord]) -> Vec<String> {
     let hosts = selection.inventory.iter().flat_map(|inventory| inventory.lacking(kernels));
-    hosts.map(|host| host.name()).collect()
+    hosts.map(Host::name).collect()
 }
 
 /// A file that gets its name when it is whole, and leaves nothing behind before that.

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use btf_archive::delta::{Header, MAX_DEPTH};
 use btf_archive::store::{self, Archive};
@@ -90,7 +90,7 @@ impl Run<'_> {
     fn ensure(&self, digest: Digest, form: Recorded, depth: u8) -> LocalBoxFuture<'_, Outcome> {
         async move {
             let cell = {
-                let mut blobs = self.blobs.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                let mut blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
                 Arc::clone(blobs.entry(digest).or_default())
             };
             cell.get_or_init(|| self.fetch(digest, form, depth)).await.clone()

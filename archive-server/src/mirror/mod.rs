@@ -21,7 +21,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-use btf_archive::select::Selection;
+use btf_archive::select::{Host, Selection};
 use btf_archive::snapshot::{self, Latest, Snapshot};
 use btf_archive::store::{self, Archive, Arrival};
 use btf_archive::trust::{Expired, PublicKey};
@@ -247,7 +247,7 @@ fn report(
         bytes_fetched: fetcher.bytes.load(Ordering::Relaxed),
         bytes_resumed: fetcher.resumed.load(Ordering::Relaxed),
         requests: fetcher.requests.load(Ordering::Relaxed),
-        lacking: lacking.map(|host| host.name()).collect(),
+        lacking: lacking.map(Host::name).collect(),
         missing: Vec::new(),
         warnings: Vec::new(),
     }

@@ -1,6 +1,6 @@
 //! How fast bytes may come: a rate over all connections together.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -26,7 +26,7 @@ impl Pace {
     pub(super) async fn spend(&self, bytes: usize) {
         let Some(rate) = self.rate else { return };
         let until = {
-            let mut earned = self.earned.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let mut earned = self.earned.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();
             let from = now.checked_sub(BURST).map_or(*earned, |floor| floor.max(*earned));
             *earned = from + Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64);

@@ -147,7 +147,7 @@ async fn from_web(
         (StatusCode::NOT_FOUND | StatusCode::GONE, _) => return Ok(None),
         (StatusCode::OK, _) => partial.begin(name, validator(answer.headers())).map_err(Failure::io)?,
         (StatusCode::PARTIAL_CONTENT, Some((bytes, _))) if first_of(answer.headers()) == Some(*bytes) => {
-            cost.resumed += bytes
+            cost.resumed += bytes;
         }
         // What is there cannot be the beginning of what is there now.
         (StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PARTIAL_CONTENT, _) => {
