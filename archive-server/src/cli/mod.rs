@@ -4,11 +4,14 @@
 pub(crate) mod add;
 mod archive;
 pub(crate) mod completions;
-
+pub(crate) mod export;
 pub(crate) mod gc;
+pub(crate) mod import;
 pub(crate) mod keys;
+pub(crate) mod mirror;
 mod progress;
 pub(crate) mod repair;
+mod selection;
 pub(crate) mod serve;
 pub(crate) mod tokens;
 pub(crate) mod verify;
