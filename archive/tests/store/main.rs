@@ -47,6 +47,7 @@ mod publish;
 mod s3_server;
 mod scrub;
 mod several;
+mod sign;
 mod tokens;
 
 use std::ffi::OsStr;
