@@ -23,6 +23,7 @@ enum Command {
     Repair(cli::repair::Args),
     Gc(cli::gc::Args),
     Tokens(cli::tokens::Args),
+    Alias(cli::alias::Args),
     Completions(cli::completions::Args),
 }
 
@@ -50,6 +51,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Keys(args) => runtime.block_on(cli::keys::run(args)),
         Command::Repair(args) => runtime.block_on(cli::repair::run(args)),
         Command::Gc(args) => runtime.block_on(cli::gc::run(args)),
+        Command::Alias(args) => runtime.block_on(cli::alias::run(args)),
         Command::Tokens(args) => runtime.block_on(cli::tokens::run(args)),
         Command::Completions(args) => cli::completions::run(args),
     };

@@ -303,3 +303,23 @@ async fn bucket_from_the_command_line() {
         assert_eq!(server.get(&path).await.bytes().await.unwrap(), btf_of(BOOKWORM));
     }
 }
+
+/// Check that a kernel is served under another name once it has that, and no longer when it is taken away.
+#[tokio::test]
+async fn alias_served() {
+    let server = Server::start(&[BOOKWORM]).await;
+    let alias = |arguments: &[&str]| {
+        let mut command = program();
+        command.arg("alias").arg(arguments[0]).arg("--archive").arg(server.archive()).args(&arguments[1..]);
+        run(&mut command)
+    };
+    let (name, path) = ("vendor/7/i386/6.1.0-1-v7", "/v1/btf/vendor/7/i386/6.1.0-1-v7");
+    assert_eq!(server.get(path).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(alias(&["add", name, BOOKWORM.0]).status.code(), Some(0));
+    assert_eq!(server.get(path).await.bytes().await.unwrap(), btf_of(BOOKWORM));
+    assert_eq!(json(&alias(&["list", "--json"])), serde_json::json!([{ "alias": name, "key": BOOKWORM.0 }]));
+    assert_eq!(alias(&["add", BOOKWORM.0, BOOKWORM.0]).status.code(), Some(1));
+    assert_eq!(alias(&["remove", name]).status.code(), Some(0));
+    assert_eq!(alias(&["remove", name]).status.code(), Some(3));
+    assert_eq!(server.get(path).await.status(), StatusCode::NOT_FOUND);
+}

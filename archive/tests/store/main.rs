@@ -32,6 +32,7 @@ macro_rules! each {
 }
 
 mod add;
+mod aliases;
 mod crash;
 mod failures;
 mod faults;
