@@ -44,11 +44,13 @@ fn run(object: &str) -> Result<bool, Box<dyn Error>> {
     let key = 0u32.to_ne_bytes();
     let wanted = object.maps().find(|map| map.name() == "wanted").ok_or("no map `wanted`")?;
     wanted.update(&key, &std::process::id().to_ne_bytes(), MapFlags::ANY)?;
-    let observe = object.progs_mut().find(|program| program.name() == "observe").ok_or("no program `observe`")?;
+    let observe =
+        object.progs_mut().find(|program| program.name() == "observe").ok_or("no program `observe`")?;
     let _link = observe.attach()?;
 
     let before = Myself::look()?; // and make the system calls that are seen
-    let observations = object.maps().find(|map| map.name() == "observations").ok_or("no map `observations`")?;
+    let observations =
+        object.maps().find(|map| map.name() == "observations").ok_or("no map `observations`")?;
     let seen = observations.lookup(&key, MapFlags::ANY)?.ok_or("nothing was seen")?;
     Ok(before.compare(&Observation::read(seen.as_slice().try_into()?)))
 }
