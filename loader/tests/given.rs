@@ -16,7 +16,7 @@ use support::{
 fn bundle(key: &str, build_id: Option<&str>, btf: &[u8], encoding: Encoding) -> Vec<u8> {
     let mut builder = Builder::new();
     let build_id = build_id.map(|hex| hex.parse().unwrap());
-    builder.add(&key.parse().unwrap(), build_id, &Digest::of(b"whole"), btf);
+    builder.add(&key.parse().unwrap(), build_id, Some(&Digest::of(b"whole")), btf);
     builder.finish("", encoding).unwrap()
 }
 

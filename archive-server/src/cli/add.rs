@@ -10,7 +10,7 @@ use btf_archive_server::intake::{self, Intake};
 use serde_json::json;
 
 use super::REFUSED;
-use super::archive::ArchiveArgs;
+use super::archive::{ArchiveArgs, SigningArgs};
 
 /// Add the BTF of one kernel by hand, and publish a snapshot.
 ///
@@ -20,6 +20,8 @@ use super::archive::ArchiveArgs;
 pub(crate) struct Args {
     #[command(flatten)]
     archive: ArchiveArgs,
+    #[command(flatten)]
+    signing: SigningArgs,
     /// The kernel: os-release's ID and VERSION_ID, architecture, `uname -r`, as in debian/11/i386/5.10.0-30-686-pae.
     #[arg(long, value_name = "D/V/A/R")]
     key: Key,
@@ -34,7 +36,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    let Args { archive: place, key, build_id: told, json, file } = args;
+    let Args { archive: place, signing, key, build_id: told, json, file } = args;
     let Intake { btf, build_id } = match intake::read(&file) {
         Ok(intake) => intake,
         Err(error @ intake::Error::Io(_)) => return Err(error).with_context(|| file.display().to_string()),
@@ -46,7 +48,9 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         let reason = format!("{}: has build-id {found}, not {told}", file.display());
         return Ok(refuse(anyhow::anyhow!(reason)));
     }
-    let archive = place.create().await.context("cannot open the archive")?;
+    let mut archive = place.create().await.context("cannot open the archive")?;
+    signing.sign(&mut archive)?;
+    archive.check_signing().await?;
     let provenance = Provenance {
         package: None,
         package_version: None,

@@ -1,8 +1,10 @@
 //! Which archive a command works on: the arguments that all of them share.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use btf_archive::store::{Archive, Error};
+use btf_archive::trust::SigningKey;
 
 /// Which archive, and where its catalog is.
 #[derive(Clone, Debug, clap::Args)]
@@ -41,5 +43,23 @@ impl ArchiveArgs {
     /// For messages: never with a password, which is not in `--archive`.
     pub(crate) fn named(&self) -> String {
         self.archive.to_string_lossy().into_owned()
+    }
+}
+
+/// The key that signs what is published.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct SigningArgs {
+    /// The snapshot key that signs what is published: a file of `keys new`; a signed archive needs it.
+    #[arg(long, value_name = "FILE", env = "BTF_ARCHIVE_SIGNING_KEY")]
+    signing_key: Option<PathBuf>,
+}
+
+impl SigningArgs {
+    /// Has an archive sign with the key, if one was given.
+    pub(crate) fn sign(&self, archive: &mut Archive) -> Result<(), Error> {
+        if let Some(file) = &self.signing_key {
+            archive.sign_with(SigningKey::load_plain(file)?);
+        }
+        Ok(())
     }
 }

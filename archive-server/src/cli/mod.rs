@@ -4,7 +4,9 @@
 pub(crate) mod add;
 mod archive;
 pub(crate) mod completions;
+
 pub(crate) mod gc;
+pub(crate) mod keys;
 mod progress;
 pub(crate) mod repair;
 pub(crate) mod serve;

@@ -8,6 +8,7 @@ mod dialects;
 mod harness;
 mod hostile;
 mod kernels;
+mod keys;
 mod lookup;
 mod operations;
 #[path = "../../../archive/tests/postgres/mod.rs"]

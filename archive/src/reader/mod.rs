@@ -1,15 +1,26 @@
 //! Reading an archive from outside: a directory on disk, or any web server that has one.
 //!
 //! Needs neither the catalog nor the service: `latest.json` names a snapshot, its index names parts, the records there name
-//! blobs, and every step is checked against the digest that the one before it gave.
+//! blobs, and every step is checked against the digest that the one before it gave. A reader that pins a root
+//! ([`Reader::open_with`]) also checks who signed that snapshot, and that it is not older than what it saw before.
+//!
+//! A reader sees one snapshot: the newest when it first asked. To see a newer one, open another reader.
 
+#[cfg(feature = "args")]
+mod args;
+mod newest;
 mod place;
 
 use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
-use crate::snapshot::{self, Head, Index, Latest, PartRef, Snapshot, part};
+use crate::snapshot::{self, Head, Index, PartRef, Snapshot, part};
+use crate::trust::{self, Policy, SeenFile};
 use crate::{Digest, KernelRecord, Key, blob};
+#[cfg(feature = "args")]
+pub use args::RootArgs;
+pub use newest::Newest;
 use place::Place;
 
 /// How many parts of a snapshot are fetched at once.
@@ -47,12 +58,38 @@ pub enum Error {
         /// What is wrong with it.
         source: crate::Error,
     },
+    /// The archive is not what the pinned root vouches for.
+    #[error("{location}: {source}")]
+    Untrusted {
+        /// The archive.
+        location: String,
+        /// Why not.
+        source: trust::Error,
+    },
+}
+
+impl Error {
+    /// Whether something does not stand up to checking, rather than that it cannot be had.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Refused { .. } => true,
+            Self::Untrusted { source, .. } => {
+                !matches!(source, trust::Error::Key { .. } | trust::Error::Seen { .. })
+            }
+            _ => false,
+        }
+    }
 }
 
 /// An archive, open for reading. Cheap to share between threads.
 #[derive(Debug)]
 pub struct Reader {
     place: Place,
+    /// Whom it believes; everybody, without.
+    policy: Option<Policy>,
+    /// Where it remembers what it saw.
+    seen: Option<SeenFile>,
+    newest: Mutex<Option<Arc<Newest>>>,
 }
 
 /// Memory for a blob, compressed and raw, to be used again.
@@ -68,17 +105,39 @@ impl Reader {
     /// # Errors
     /// [`Error::Location`]; that there is an archive shows when something is read.
     pub fn open(location: &str) -> Result<Self, Error> {
-        Ok(Self { place: Place::open(location)? })
+        let place = Place::open(location)?;
+        Ok(Self { place, policy: None, seen: None, newest: Mutex::new(None) })
+    }
+
+    /// As [`Self::open`], for an archive that must be signed as the policy asks. What was seen of it is remembered in `seen`,
+    /// if there is one, and nothing older is taken.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`]; whether the archive is trusted shows when something is read.
+    pub fn open_with(location: &str, policy: Policy, seen: Option<SeenFile>) -> Result<Self, Error> {
+        Ok(Self { policy: Some(policy), seen, ..Self::open(location)? })
+    }
+
+    /// The newest snapshot, checked: what it is, but for the records of its kernels.
+    ///
+    /// # Errors
+    /// [`Error::NotAnArchive`], [`Error::Untrusted`], and what reading and checking the files may answer.
+    pub fn newest(&self) -> Result<Arc<Newest>, Error> {
+        let mut known = self.newest.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match &*known {
+            Some(newest) => Ok(Arc::clone(newest)),
+            None => Ok(Arc::clone(known.insert(Arc::new(self.find_newest()?)))),
+        }
     }
 
     /// Everything that the newest snapshot says.
     ///
     /// # Errors
-    /// [`Error::NotAnArchive`], and what reading and checking the files may answer.
+    /// Those of [`Self::newest`].
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
-        match self.head()? {
-            Head::Whole(snapshot) => Ok(snapshot),
-            Head::Index(index) => self.assemble(&index),
+        match &self.newest()?.head {
+            Head::Whole(snapshot) => Ok(snapshot.clone()),
+            Head::Index(index) => self.assemble(index),
         }
     }
 
@@ -87,7 +146,8 @@ impl Reader {
     /// # Errors
     /// Those of [`Self::snapshot`].
     pub fn kernel(&self, key: &Key) -> Result<Option<KernelRecord>, Error> {
-        let index = match self.head()? {
+        let newest = self.newest()?;
+        let index = match &newest.head {
             Head::Whole(snapshot) => return Ok(snapshot.kernel(key).cloned()),
             Head::Index(index) => index,
         };
@@ -96,18 +156,6 @@ impl Reader {
         let zst = self.need(&part.path(), part.size.min(part::MAX_ZST))?;
         let kernels = index.read_part(place, &zst).map_err(|source| self.refused(&part.path(), source))?;
         Ok(kernels.into_iter().find(|kernel| kernel.key == *key))
-    }
-
-    /// The file of the newest snapshot.
-    fn head(&self) -> Result<Head, Error> {
-        let Some(latest) = self.place.get(snapshot::LATEST, snapshot::MAX_LATEST as u64)? else {
-            return Err(Error::NotAnArchive { location: self.place.name("") });
-        };
-        let latest = Latest::decode(&latest).map_err(|source| self.refused(snapshot::LATEST, source))?;
-        let path = snapshot::path(latest.number);
-        let zst = self.need(&path, latest.size.min(snapshot::MAX_RAW as u64))?;
-        latest.digest.check(&zst).map_err(|source| self.refused(&path, source))?;
-        Head::decode(&zst).map_err(|source| self.refused(&path, source))
     }
 
     /// The whole snapshot of an index. Some parts are fetched at once, as each costs a way there and back.

@@ -77,9 +77,11 @@ impl Place {
                 let mut pause = PAUSE;
                 for attempt in 1.. {
                     let answer = agent.get(format!("{base}{path}")).call();
-                    let answer = answer
-                        .and_then(|mut answer| answer.body_mut().with_config().limit(limit).read_to_vec());
+                    let answer = answer.and_then(|mut answer| {
+                        answer.body_mut().with_config().limit(limit + 1).read_to_vec()
+                    });
                     match answer {
+                        Ok(answer) if answer.len() as u64 > limit => return Err(too_long()),
                         Ok(answer) => {
                             *bytes = answer;
                             return Ok(true);

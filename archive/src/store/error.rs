@@ -164,6 +164,24 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A signed archive, and no key to sign with.
+    #[error("{location} is signed: publishing needs its snapshot key (--signing-key FILE)")]
+    NeedsSigningKey {
+        /// The archive.
+        location: String,
+    },
+    /// A key to sign with, and no list of keys in which readers find it; or signatures of which the list was lost.
+    #[error(
+        "{location} has no keys.json, in which readers would find the key that signs: put the root's list there \
+         (btf-archive-server keys install)"
+    )]
+    NoKeyList {
+        /// The archive.
+        location: String,
+    },
+    /// A key, list of keys or signature that is not to be trusted.
+    #[error(transparent)]
+    Trust(#[from] crate::trust::Error),
     /// The system gave no random numbers.
     #[error("no random numbers: {reason}")]
     Random {

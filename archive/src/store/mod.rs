@@ -5,6 +5,7 @@
 //! snapshots/000042.json.zst    a snapshot: which parts hold everything the catalog knew
 //! snapshots/parts/ab/….json.zst  those parts, which snapshots share
 //! latest.json                  which snapshot is the newest
+//! keys.json                    which keys sign snapshots; an archive without has no signatures
 //! catalog.sqlite               what is known now, for lookups; or a PostgreSQL database by URL in its place
 //! ```
 //!
@@ -21,6 +22,7 @@ mod gc;
 mod location;
 mod publish;
 mod scrub;
+mod sign;
 mod tree;
 
 use std::ffi::OsStr;
@@ -43,6 +45,7 @@ pub use publish::Published;
 pub use scrub::{Damage, Pace, Scrubbed};
 
 use crate::snapshot::{self, Head, Index, Latest, Snapshot, part};
+use crate::trust::SigningKey;
 use crate::{Digest, KernelRecord, blob};
 use location::Location;
 use tree::Tree;
@@ -63,6 +66,8 @@ pub struct Archive {
     lock: Option<PathBuf>,
     /// The scratch directory of the catalog, if nothing may be changed.
     read_only: Option<TempDir>,
+    /// The key that signs what is published.
+    signing: Option<SigningKey>,
 }
 
 /// While it lives, nobody else publishes.
@@ -180,7 +185,7 @@ impl Archive {
         let io = |source| Error::Io { path: std::env::temp_dir(), source };
         let scratch = tempfile::Builder::new().prefix("btf-archive-").tempdir().map_err(io)?;
         let catalog = Catalog::open(&scratch.path().join(CATALOG)).await?;
-        let archive = Self { location, tree, catalog, lock: None, read_only: Some(scratch) };
+        let archive = Self { location, tree, catalog, lock: None, read_only: Some(scratch), signing: None };
         if archive.latest().await?.is_none() {
             return Err(none);
         }
@@ -221,7 +226,7 @@ impl Archive {
         };
         let alone = catalog.alone().await?;
         drop((alone, held));
-        Ok(Self { location, tree, catalog, lock, read_only: None })
+        Ok(Self { location, tree, catalog, lock, read_only: None, signing: None })
     }
 
     /// Waits until nobody else publishes, and keeps it so as long as the answer lives. Those who have other catalogs for the same bucket are

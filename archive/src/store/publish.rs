@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
+
 use super::tree::{Version, run};
 use super::{Archive, Error, Result, now};
 use crate::KernelRecord;
@@ -27,7 +29,8 @@ impl Archive {
     ///
     /// # Errors
     /// [`Error::BreaksWithSnapshot`] if the catalog lacks a kernel of the newest snapshot, or has it with other BTF
-    /// without a recorded reason; [`Error::RolledBack`] if the tree lacks snapshots that were published.
+    /// without a recorded reason; [`Error::RolledBack`] if the tree lacks snapshots that were published;
+    /// [`Error::NeedsSigningKey`], [`Error::NoKeyList`] and [`Error::Trust`] if this is a signed archive and it cannot be signed, or the other way round.
     pub async fn publish(&self) -> Result<Published> {
         let _alone = self.alone().await?;
         // Only those with other catalogs for the same bucket can come between.
@@ -51,8 +54,8 @@ impl Archive {
             self.catch_up().await?;
         }
         // A snapshot that a killed process wrote but did not announce stays what it is: announce it first.
-        while let Some(next) = self.unannounced(latest.as_ref()).await? {
-            version = self.announce(&next, version.as_ref()).await?;
+        while let Some((next, file)) = self.unannounced(latest.as_ref()).await? {
+            version = self.announce(&next, &file, version.as_ref()).await?;
             if version.is_none() {
                 return Ok(None);
             }
@@ -70,11 +73,14 @@ impl Archive {
             // One of format 1 is followed by one of today's, whatever it says.
             if let Some(index) = index {
                 if snapshot.kernels == kernels {
+                    self.renew_signatures(latest).await?;
                     return Ok(Some(Published { latest: latest.clone(), new: false }));
                 }
                 before = Some((index, snapshot));
             }
         }
+        // Before anything is written: what cannot be signed must not be there.
+        self.signer().await?;
         let previous = latest.as_ref().map(Latest::link);
         let snapshot = Snapshot::new(now(), previous, kernels);
         let encode = move || snapshot.encode(before.as_ref().map(|(index, snapshot)| (index, snapshot)));
@@ -83,10 +89,11 @@ impl Archive {
             self.put_part(&part, zst).await?;
         }
         let path = snapshot::path(latest.number);
-        if !self.tree.put_new(&path, index).await? {
+        let index = Bytes::from(index);
+        if !self.tree.put_new(&path, index.clone()).await? {
             return Ok(None);
         }
-        let announced = self.announce(&latest, version.as_ref()).await?;
+        let announced = self.announce(&latest, &index, version.as_ref()).await?;
         Ok(announced.map(|_| Published { latest, new: true }))
     }
 
@@ -99,8 +106,8 @@ impl Archive {
         self.tree.put(&path, zst).await
     }
 
-    /// The snapshot that follows the newest announced one, if it was written.
-    async fn unannounced(&self, latest: Option<&Latest>) -> Result<Option<Latest>> {
+    /// The snapshot that follows the newest announced one, if it was written, and its file.
+    async fn unannounced(&self, latest: Option<&Latest>) -> Result<Option<(Latest, Bytes)>> {
         let number = latest.map_or(1, |latest| latest.number.saturating_add(1));
         let zst = match self.snapshot_zst(number).await {
             Ok(zst) => zst,
@@ -114,13 +121,27 @@ impl Archive {
         if found.number() != number || found.previous() != latest.map(Latest::link) {
             return Err(Error::AlreadyThere { path });
         }
-        Ok(Some(Latest::of(number, found.created(), &zst)))
+        Ok(Some((Latest::of(number, found.created(), &zst), zst)))
     }
 
-    /// Names a snapshot in `latest.json`, if that is still as it was `before`; gives its new state.
-    async fn announce(&self, latest: &Latest, before: Option<&Version>) -> Result<Option<Version>> {
-        let swapped = self.tree.swap(snapshot::LATEST, latest.encode()?, before).await?;
+    /// Signs a snapshot, if this is a signed archive, and names it in `latest.json`, if that is still as it was `before`;
+    /// gives its new state.
+    async fn announce(
+        &self,
+        latest: &Latest,
+        file: &[u8],
+        before: Option<&Version>,
+    ) -> Result<Option<Version>> {
+        let signer = self.signer().await?;
+        let json = latest.encode()?;
+        if let Some(signer) = &signer {
+            self.sign_snapshot(signer, latest, file).await?;
+        }
+        let swapped = self.tree.swap(snapshot::LATEST, json.clone(), before).await?;
         if swapped.is_some() {
+            if let Some(signer) = &signer {
+                self.sign_latest(signer, latest, &json).await?;
+            }
             self.catalog.record_snapshot(latest).await?;
         }
         Ok(swapped)

@@ -46,6 +46,7 @@ mod publish;
 mod s3_server;
 mod scrub;
 mod several;
+mod sign;
 mod tokens;
 
 use std::ffi::OsStr;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use btf_archive::Trust;
 use btf_archive::store::{self, Archive};
+use btf_archive::trust::SigningKey;
 use btfgen::distro::{ClientCertificate, Distros};
 use btfgen::fetch;
 use btfgen::sync::Effort;
@@ -130,17 +131,27 @@ pub(crate) struct ArchiveArgs {
     /// The archive's catalog: postgres://USER@HOST/DATABASE, or the path of an SQLite file [default: in the archive's directory]
     #[arg(long, value_name = "URL|FILE", env = "BTF_ARCHIVE_CATALOG", hide_env_values = true)]
     pub(crate) catalog: Option<String>,
+    /// The snapshot key that signs what is published: a file of `btf-archive-server keys new`; a signed archive needs it.
+    #[arg(long, value_name = "FILE", env = "BTF_ARCHIVE_SIGNING_KEY")]
+    signing_key: Option<PathBuf>,
 }
 
 impl ArchiveArgs {
     /// The archive, made if it does not exist.
     pub(crate) async fn create(&self) -> Result<Archive, store::Error> {
-        Archive::create_with(&self.archive, self.catalog.as_deref()).await
+        self.signing(Archive::create_with(&self.archive, self.catalog.as_deref()).await?)
     }
 
     /// The archive, which must exist.
     pub(crate) async fn open(&self) -> Result<Archive, store::Error> {
-        Archive::open_with(&self.archive, self.catalog.as_deref()).await
+        self.signing(Archive::open_with(&self.archive, self.catalog.as_deref()).await?)
+    }
+
+    fn signing(&self, mut archive: Archive) -> Result<Archive, store::Error> {
+        if let Some(file) = &self.signing_key {
+            archive.sign_with(SigningKey::load_plain(file)?);
+        }
+        Ok(archive)
     }
 
     /// Whether it is no directory, or an empty one.

@@ -162,6 +162,9 @@ fn fill(args: &Args) -> anyhow::Result<ExitCode> {
         runtime.block_on(sync::enqueue(&archive, &missing)).with_context(named)?;
         summary.enqueued = missing.len();
         missing.clear();
+    } else {
+        // Before hours of work, not after.
+        runtime.block_on(archive.check_signing()).with_context(named)?;
     }
     let effort = args.effort.effort(&client, &args.repository.definitions()?, args.replace.clone())?;
     let progress = Arc::new(Progress::new(Some(missing.len()), args.json));
