@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use crate::{Error, Found, Loader, Place};
+use crate::{Error, Kernel, Loader, Place};
 
 /// The BTF that was found, as aya's `Btf`: for `EbpfLoader::btf` of aya from 0.13 on, and `BpfLoader::btf` before.
 ///
@@ -43,10 +43,8 @@ impl Loader {
     /// # Errors
     /// Those of [`Loader::get`] and [`Loader::raw_file`].
     pub fn custom_path(&self) -> Result<Option<PathBuf>, Error> {
-        let found: Found = self.get()?;
-        if matches!(found.place(), Place::Kernel { .. }) {
-            return Ok(None);
-        }
-        self.raw_file(&found).map(Some)
+        let located = self.locate(&Kernel::running(&self.settings().root)?)?;
+        let own = matches!(located.place, Place::Kernel { .. });
+        Ok((!own).then_some(located.path))
     }
 }
