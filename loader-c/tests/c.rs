@@ -109,7 +109,10 @@ fn c_program() {
     let (program, root) = (compile(dir), host(dir));
 
     let nothing = run(&program, &root, dir, &[]);
-    assert!(nothing.starts_with("find 3 exact 0 path none\nbytes none 0\nmessage no BTF for the running kernel"), "{nothing}");
+    assert!(
+        nothing.starts_with("find 3 exact 0 path none\nbytes none 0\nmessage no BTF for the running kernel"),
+        "{nothing}"
+    );
     assert!(nothing.contains("\nconfig 3 none\nusage 2\nnull  1 1\n"), "{nothing}");
     assert!(run(&program, &root, dir, &["ftp://host"]).starts_with("find 2 "));
     assert!(run(&program, &root, dir, &["http://127.0.0.1:1"]).starts_with("find 1 "));

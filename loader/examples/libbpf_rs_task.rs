@@ -39,7 +39,7 @@ fn run(object: &str) -> Result<bool, Box<dyn Error>> {
         println!("BTF       from {}", path.display());
         builder.btf_custom_path(path)?;
     }
-    let mut object = builder.open_file(object)?.load()?;
+    let object = builder.open_file(object)?.load()?;
 
     let key = 0u32.to_ne_bytes();
     let wanted = object.maps().find(|map| map.name() == "wanted").ok_or("no map `wanted`")?;
