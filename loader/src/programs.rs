@@ -33,11 +33,13 @@ impl Loader {
     /// The path for libbpf's `bpf_object_open_opts::btf_custom_path`, or libbpf-rs's `ObjectBuilder::btf_custom_path`;
     /// `None` where libbpf finds the BTF itself, because it is the kernel's own.
     ///
-    /// ```ignore
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let mut builder = libbpf_rs::ObjectBuilder::default();
     /// if let Some(path) = btf_loader::Loader::from_env()?.custom_path()? {
     ///     builder.btf_custom_path(path)?;
     /// }
+    /// # Ok(()) }
     /// ```
     ///
     /// # Errors
