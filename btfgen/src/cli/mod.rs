@@ -2,6 +2,7 @@
 //! (0 done, 1 failed, 2 usage, 3 not found, 4 refused, 5 done but incomplete). An `Err` becomes exit code 1.
 
 pub(crate) mod completions;
+pub(crate) mod config;
 mod distros;
 mod effort;
 pub(crate) mod failures;

@@ -9,12 +9,11 @@ use url::Url;
 
 use super::decode::{self, Form};
 use super::error::Error;
-use super::found::Finder;
+use super::found::{Finder, Origin};
 use super::index_cache::IndexCache;
 use super::keyring::{self, Keyring};
 use super::location::{join, within};
 use super::offer::Checksum;
-use super::primary_xml::Origin;
 use super::release::IndexFile;
 use super::suite::INDEX_LIMIT;
 use super::xml::{Node, attribute, walk};
@@ -26,7 +25,7 @@ const REPOMD_LIMIT: u64 = 4 << 20;
 
 /// What a repository says of one of its lists.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct List {
+pub(super) struct List {
     kind: String,
     href: String,
     checksum_type: String,
@@ -194,7 +193,7 @@ async fn packages(
 }
 
 /// The lists that a `repomd.xml` names.
-fn lists(text: &[u8]) -> Result<Vec<List>, String> {
+pub(super) fn lists(text: &[u8]) -> Result<Vec<List>, String> {
     let mut lists: Vec<List> = Vec::new();
     let mut path: Vec<String> = Vec::new();
     walk(text, |node| {

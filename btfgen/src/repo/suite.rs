@@ -10,7 +10,7 @@ use super::cleartext;
 use super::deb822::{self, Paragraph, Paragraphs};
 use super::decode::{self, Form};
 use super::error::Error;
-use super::found::{Finder, Found};
+use super::found::{Finder, Found, Origin};
 use super::index_cache::IndexCache;
 use super::indexed::{IndexedPackage, PackageName};
 use super::keyring::{self, Keyring};
@@ -155,10 +155,7 @@ impl Suite {
         let unpacked = self.release.file(&path(Form::Plain));
         let shown = public_url(&url);
         let start = finder.found.len();
-        match unpacked
-            .and_then(|file| cache.open(&name, &file))
-            .map(|kept| self.packages(kept, &shown, finder))
-        {
+        match unpacked.and_then(|file| cache.open(&name, &file)).map(|kept| self.take(kept, &shown, finder)) {
             Some(Ok(())) => return Ok(true),
             Some(Err(error)) => {
                 tracing::info!("{name} is fetched again: as it was kept, {error}");
@@ -172,35 +169,14 @@ impl Suite {
             source: deb822::Error::Read { line: 1, source },
         })?;
         match unpacked {
-            Some(file) => self.packages(cache.keep(&name, &file, reader), &shown, finder)?,
-            None => self.packages(reader, &shown, finder)?,
+            Some(file) => self.take(cache.keep(&name, &file, reader), &shown, finder)?,
+            None => self.take(reader, &shown, finder)?,
         }
         Ok(true)
     }
 
-    /// Hands to `finder` every package of an index, which was found at `url`.
-    fn packages(&self, index: impl Read, url: &str, finder: &mut Finder<'_>) -> Result<(), Error> {
-        let fail = |source| Error::Index { url: url.to_owned(), source };
-        let mut paragraphs = Paragraphs::new(BufReader::with_capacity(1 << 16, index));
-        while let Some(paragraph) = paragraphs.next_of(may_be_kernel).map_err(fail)? {
-            let Some(name) = name(&paragraph) else { continue };
-            let Some(part) = finder.part(&name) else { continue };
-            let Some(path) = paragraph.get("Filename") else { continue };
-            let number = |field| paragraph.get(field).and_then(|value| value.parse::<u64>().ok());
-            let package = IndexedPackage {
-                url: within(&self.base, path, &name.name, url)?,
-                name,
-                size: number("Size"),
-                // In KiB.
-                installed: number("Installed-Size").and_then(|kib| kib.checked_mul(1 << 10)),
-                depends: paragraph.get("Depends").is_some_and(|depends| !depends.is_empty()),
-                checksum: checksum(&paragraph),
-                trust: self.trust(),
-            };
-            finder.found.push(Found { part, package });
-            finder.check_count(url)?;
-        }
-        Ok(())
+    fn take(&self, index: impl Read, url: &str, finder: &mut Finder<'_>) -> Result<(), Error> {
+        packages(index, &Origin { base: &self.base, index: url, trust: self.trust() }, finder)
     }
 
     /// The error of a suite that has no index for an architecture.
@@ -254,6 +230,32 @@ impl Suite {
         }
         Ok(bytes)
     }
+}
+
+/// Hands to `finder` every package of an unpacked index.
+pub(super) fn packages(index: impl Read, origin: &Origin<'_>, finder: &mut Finder<'_>) -> Result<(), Error> {
+    let Origin { base, index: url, trust } = *origin;
+    let fail = |source| Error::Index { url: url.to_owned(), source };
+    let mut paragraphs = Paragraphs::new(BufReader::with_capacity(1 << 16, index));
+    while let Some(paragraph) = paragraphs.next_of(may_be_kernel).map_err(fail)? {
+        let Some(name) = name(&paragraph) else { continue };
+        let Some(part) = finder.part(&name) else { continue };
+        let Some(path) = paragraph.get("Filename") else { continue };
+        let number = |field| paragraph.get(field).and_then(|value| value.parse::<u64>().ok());
+        let package = IndexedPackage {
+            url: within(base, path, &name.name, url)?,
+            name,
+            size: number("Size"),
+            // In KiB.
+            installed: number("Installed-Size").and_then(|kib| kib.checked_mul(1 << 10)),
+            depends: paragraph.get("Depends").is_some_and(|depends| !depends.is_empty()),
+            checksum: checksum(&paragraph),
+            trust,
+        };
+        finder.found.push(Found { part, package });
+        finder.check_count(url)?;
+    }
+    Ok(())
 }
 
 /// Most of an index's packages have nothing to do with kernels: they are dismissed before anything is looked at but their names.
