@@ -82,6 +82,7 @@ impl EffortArgs {
 
     /// A client within the limits, and the runtime that its downloads run on.
     pub(crate) fn network(&self) -> anyhow::Result<(Runtime, fetch::Client)> {
+        super::allocator::give_back_freed_memory();
         let runtime = Runtime::new().context("cannot start the runtime")?;
         let mut options = fetch::Options { bandwidth: self.bandwidth, ..fetch::Options::default() };
         options.connections = self.connections.into();
