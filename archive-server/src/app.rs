@@ -46,7 +46,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/{distro}/{version}/{arch}/{file}", get(btfhub::packed))
         // The archive's own tree, for mirrors and for loaders that need no service.
         .route("/latest.json", get(tree::latest))
+        .route("/latest.json.minisig", get(tree::latest_signature))
+        .route("/keys.json", get(tree::keys))
+        .route("/keys.json.minisig", get(tree::keys_signature))
+        .route("/keys/{file}", get(tree::numbered_keys_signature))
         .route("/snapshots/{file}", get(tree::snapshot))
+        .route("/snapshots/parts/{prefix}/{file}", get(tree::part))
         .route("/blobs/sha256/{prefix}/{file}", get(tree::blob))
         // For those who run it.
         .route("/healthz", get(operations::healthz))

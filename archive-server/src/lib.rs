@@ -10,7 +10,7 @@
 //! 5. `http/`: HTTP's own rules (conditions, ranges, codings, problem documents), `txz`: BTFHub's file format: pure
 //!    functions without a store.
 //!
-//! Beside the service: [`intake`] reads BTF that a person hands in, [`verify`] checks a whole archive.
+//! Beside the service: [`intake`] reads BTF that a person hands in, [`verify`] checks a whole archive, [`repair`] mends it.
 //!
 //! The addresses, headers and errors are described for clients in the book, `reference/http.md`.
 
@@ -20,11 +20,15 @@ mod endpoints;
 mod http;
 pub mod intake;
 mod metrics;
+pub mod repair;
 mod requests;
 mod server;
 mod txz;
+mod upkeep;
 pub mod verify;
 
+use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::Duration;
 
 use btf_archive::store::Archive;
@@ -39,6 +43,10 @@ pub struct Options {
     pub grace: Duration,
     /// The most connections at once; more wait.
     pub connections: usize,
+    /// How long until it is looked again whether others have published.
+    pub refresh: Duration,
+    /// How many bytes a second to re-read, to find what has rotted; none: nothing is.
+    pub scrub: Option<NonZeroU64>,
 }
 
 /// Serves an archive until `stop` is ready and the requests under way have ended.
@@ -48,6 +56,11 @@ pub async fn serve(
     options: Options,
     stop: impl Future<Output = ()>,
 ) {
-    let router = app::router(app::App::new(archive, options.deadline));
-    server::serve(listener, router, options.connections, stop, options.grace).await;
+    let app = app::App::new(archive, options.deadline);
+    let router = app::router(Arc::clone(&app));
+    tokio::select! {
+        () = server::serve(listener, router, options.connections, stop, options.grace) => {}
+        never = upkeep::refresh(&app.archive, options.refresh) => match never {},
+        never = upkeep::scrub(&app, options.scrub) => match never {},
+    }
 }

@@ -19,6 +19,10 @@ enum Command {
     Serve(cli::serve::Args),
     Add(cli::add::Args),
     Verify(cli::verify::Args),
+    Keys(cli::keys::Args),
+    Repair(cli::repair::Args),
+    Gc(cli::gc::Args),
+    Tokens(cli::tokens::Args),
     Completions(cli::completions::Args),
 }
 
@@ -43,6 +47,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => runtime.block_on(cli::serve::run(args)),
         Command::Add(args) => runtime.block_on(cli::add::run(args)),
         Command::Verify(args) => runtime.block_on(cli::verify::run(args)),
+        Command::Keys(args) => runtime.block_on(cli::keys::run(args)),
+        Command::Repair(args) => runtime.block_on(cli::repair::run(args)),
+        Command::Gc(args) => runtime.block_on(cli::gc::run(args)),
+        Command::Tokens(args) => runtime.block_on(cli::tokens::run(args)),
         Command::Completions(args) => cli::completions::run(args),
     };
     // Whoever waited for something has got it. What still blocks, such as a file system that hangs, must not keep a

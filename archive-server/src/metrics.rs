@@ -47,6 +47,10 @@ pub(crate) struct Metrics {
     /// Kernels in the catalog.
     pub(crate) kernels: Gauge<u64, AtomicU64>,
     misses: Family<CacheLabel, Counter>,
+    scrubbed_objects: Counter,
+    scrubbed_bytes: Counter,
+    scrubs: Counter,
+    damaged: Gauge<u64, AtomicU64>,
 }
 
 impl Metrics {
@@ -60,8 +64,13 @@ impl Metrics {
             in_flight: Gauge::default(),
             kernels: Gauge::default(),
             misses: Family::default(),
+            scrubbed_objects: Counter::default(),
+            scrubbed_bytes: Counter::default(),
+            scrubs: Counter::default(),
+            damaged: Gauge::default(),
         };
-        let Self { mut registry, requests, durations, sent, in_flight, kernels, misses } = metrics;
+        let Self { mut registry, requests, durations, sent, in_flight, kernels, misses, .. } = metrics;
+        let Self { scrubbed_objects, scrubbed_bytes, scrubs, damaged, .. } = metrics;
         registry.register("http_requests", "Requests answered", requests.clone());
         let help = "Time until an answer's head was ready";
         registry.register_with_unit("http_request_duration", help, Unit::Seconds, durations.clone());
@@ -69,12 +78,41 @@ impl Metrics {
         registry.register("http_requests_in_flight", "Requests being answered", in_flight.clone());
         registry.register("kernels", "Kernels in the catalog", kernels.clone());
         registry.register("cache_misses", "Bytes that had to be read or made, by cache", misses.clone());
+        let help = "Objects that were read again to find rot";
+        registry.register("scrubbed_objects", help, scrubbed_objects.clone());
+        registry.register_with_unit("scrubbed", "Their size as stored", Unit::Bytes, scrubbed_bytes.clone());
+        registry.register("scrubs", "Scrubs of the whole archive that ended", scrubs.clone());
+        registry.register("damaged_objects", "Objects that the last of them found damaged", damaged.clone());
         let started: Gauge<u64, AtomicU64> = Gauge::default();
         started.set(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()));
         let help = "When the service started, in seconds since 1970";
         registry.register_with_unit("start_time", help, Unit::Seconds, started);
         registry.register("build", "The program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        Self { registry, requests, durations, sent, in_flight, kernels, misses }
+        Self {
+            registry,
+            requests,
+            durations,
+            sent,
+            in_flight,
+            kernels,
+            misses,
+            scrubbed_objects,
+            scrubbed_bytes,
+            scrubs,
+            damaged,
+        }
+    }
+
+    /// Counts what a scrub has read.
+    pub(crate) fn scrubbed(&self, objects: u64, bytes: u64) {
+        self.scrubbed_objects.inc_by(objects);
+        self.scrubbed_bytes.inc_by(bytes);
+    }
+
+    /// Counts a scrub that has ended, and what it found damaged.
+    pub(crate) fn scrub_ended(&self, damaged: u64) {
+        self.scrubs.inc();
+        self.damaged.set(damaged);
     }
 
     /// Counts one answered request.

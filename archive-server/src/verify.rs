@@ -160,15 +160,23 @@ async fn snapshots(archive: &Archive, report: &mut Report) -> Vec<KernelRecord> 
         let read = async {
             let zst = archive.snapshot_zst(link.number).await?;
             link.digest.check(&zst)?;
-            Ok::<_, Error>(snapshot::Snapshot::decode(&zst)?)
+            let head = snapshot::Head::decode(&zst)?;
+            if newest.is_none() {
+                newest = Some(archive.snapshot(link.number).await?.kernels);
+            }
+            Ok::<_, Error>(head)
         };
         match read.await {
-            Ok(read) if read.number == link.number => {
-                next = read.previous;
-                newest.get_or_insert(read.kernels);
-            }
+            Ok(read) if read.number() == link.number => next = read.previous(),
             Ok(read) => {
-                report.found(&path, &format!("says it is number {}", read.number));
+                report.found(&path, &format!("says it is number {}", read.number()));
+                break;
+            }
+            // It was not retained, nor was what came before it, but for what is pinned.
+            Err(Error::Missing { .. })
+                if archive.catalog().is_removed(link.number).await.unwrap_or(false) =>
+            {
+                report.snapshots -= 1;
                 break;
             }
             // What came before it is known to this one only.

@@ -77,6 +77,16 @@ pub enum Error {
         /// What is wrong there.
         reason: &'static str,
     },
+    /// A delta that is not one, or not one on this base.
+    #[error("delta: its {part}, offset {offset}, {reason}")]
+    Delta {
+        /// The stream, or another part.
+        part: &'static str,
+        /// Bytes from the start of that.
+        offset: usize,
+        /// What is wrong there.
+        reason: &'static str,
+    },
     /// A snapshot or `latest.json` that is not one.
     #[error("{what}: {reason}")]
     Snapshot {

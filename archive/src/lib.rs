@@ -5,9 +5,12 @@
 //! ([`Digest`]) and kept as zstd ([`blob`]). What is known about a kernel is a [`KernelRecord`]; everything an archive
 //! knew at one moment is a [`snapshot`]. A [`bundle`] is one file with the BTF of many kernels.
 //!
-//! That much is plain data over byte slices, without I/O: it is what a loader on a target machine needs. Two cargo
-//! features add the rest:
+//! [`trust`] says who may say all this.
 //!
+//! That much is plain data over byte slices, without I/O: it is what a loader on a target machine needs. Cargo features
+//! add the rest:
+//!
+//! - `sign`: secret keys, and signing ([`trust`] checks signatures without it);
 //! - `compress`: writing blobs and snapshots (zstd's encoder, compiled from C);
 //! - `reader`: `reader::Reader`, an archive read from a directory or a web server;
 //! - `store`: `store::Archive`, the tree of blobs and snapshots with its catalog in SQLite or PostgreSQL.
@@ -18,6 +21,7 @@ pub mod alias;
 pub mod blob;
 mod build_id;
 pub mod bundle;
+pub mod delta;
 mod digest;
 mod error;
 mod key;
@@ -30,6 +34,7 @@ mod release;
 pub mod snapshot;
 #[cfg(feature = "store")]
 pub mod store;
+pub mod trust;
 
 pub use build_id::BuildId;
 pub use digest::Digest;

@@ -33,6 +33,14 @@ pub struct KernelRecord {
     pub added: u64,
 }
 
+impl KernelRecord {
+    /// The digests of every blob that the record names.
+    pub fn blobs(&self) -> impl Iterator<Item = Digest> {
+        let Self { digest, base, config, modules, .. } = self;
+        std::iter::once(*digest).chain([base, config, modules].into_iter().flatten().copied())
+    }
+}
+
 /// Where a kernel's BTF came from and how far that was checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {

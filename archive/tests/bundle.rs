@@ -21,13 +21,14 @@ fn build_id(byte: u8) -> BuildId {
     BuildId::new(&[byte; 20]).unwrap()
 }
 
-/// Four kernels, of which the first and the last have the same BTF, and the second no build-id.
+/// Four kernels, of which the first and the last have the same BTF, the second no build-id, and the third no known source.
 fn sample(encoding: Encoding, order: [usize; 4]) -> Vec<u8> {
     let mut builder = Builder::new();
     for index in order {
         let btf = vec![if index == 3 { 0 } else { index as u8 }; 100 + index % 3];
         let id = (index != 1).then(|| build_id(9 - index as u8));
-        builder.add(&key(KEYS[index]), id, &Digest::of(KEYS[index].as_bytes()), &btf);
+        let source = (index != 2).then(|| Digest::of(KEYS[index].as_bytes()));
+        builder.add(&key(KEYS[index]), id, source.as_ref(), &btf);
     }
     builder.finish("{\"objects\":[]}", encoding).unwrap()
 }
@@ -47,7 +48,8 @@ fn bundle_finds() {
             assert_eq!(*btf, vec![if index == 3 { 0 } else { index as u8 }; 100 + index % 3]);
             assert_eq!(matches!(btf, Cow::Borrowed(_)), encoding == Encoding::Raw);
             assert_eq!(kernel.digest(), Digest::of(&btf));
-            assert_eq!(kernel.source(), Digest::of(name.as_bytes()).as_bytes()[..8]);
+            let source = Digest::of(name.as_bytes());
+            assert_eq!(kernel.source(), (index != 2).then(|| *source.as_bytes().first_chunk().unwrap()));
             let found = bundle.by_build_id(&build_id(9 - index as u8)).map(|kernel| kernel.key());
             assert_eq!(found, (index != 1).then_some(*name));
             assert_eq!(kernel.build_ids().next(), (index != 1).then(|| build_id(9 - index as u8)));
@@ -76,7 +78,7 @@ fn bundle_is_reproducible() {
 #[test]
 fn bundle_layout() {
     let mut builder = Builder::new();
-    builder.add(&key(KEYS[0]), Some(build_id(7)), &Digest::of(b"whole"), b"small");
+    builder.add(&key(KEYS[0]), Some(build_id(7)), Some(&Digest::of(b"whole")), b"small");
     let data = builder.finish("{}", Encoding::Raw).unwrap();
     let word = |at: usize| u32::from_le_bytes(data[at..at + 4].try_into().unwrap()) as usize;
     assert_eq!(&data[..8], b"BTFbundl");

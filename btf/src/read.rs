@@ -45,15 +45,32 @@ pub struct Btf<'a> {
 impl<'a> Btf<'a> {
     /// Reads a self-contained BTF blob of either byte order.
     pub fn parse(data: &'a [u8]) -> Result<Btf<'a>> {
-        Self::parse_on(data, None)
+        Self::parse_on(data, None, |_, _, _, _| {})
+    }
+
+    /// As [`Btf::parse`], and tells of each type on the way: the string section, the id, the kind (`None` for one that can only be skipped) and where the name is,
+    /// which may be outside. For whoever looks at all types anyway: each record says where the next one starts, and while the processor waits for that it has
+    /// time for `see`.
+    ///
+    /// # Errors
+    /// Those of [`Btf::parse`]; `see` may have been called before.
+    pub fn parse_seeing(
+        data: &'a [u8],
+        see: impl FnMut(&'a [u8], TypeId, Option<Kind>, StrOffset),
+    ) -> Result<Btf<'a>> {
+        Self::parse_on(data, None, see)
     }
 
     /// Reads split BTF (a module's): its type ids and string offsets continue those of `base`.
     pub fn parse_split(data: &'a [u8], base: &'a Btf<'a>) -> Result<Btf<'a>> {
-        Self::parse_on(data, Some(base))
+        Self::parse_on(data, Some(base), |_, _, _, _| {})
     }
 
-    fn parse_on(data: &'a [u8], base: Option<&'a Btf<'a>>) -> Result<Btf<'a>> {
+    fn parse_on(
+        data: &'a [u8],
+        base: Option<&'a Btf<'a>>,
+        mut see: impl FnMut(&'a [u8], TypeId, Option<Kind>, StrOffset),
+    ) -> Result<Btf<'a>> {
         let header = Header::parse(data)?;
         if base.is_some_and(|base| base.endian != header.endian) {
             return Err(Error::BaseEndian);
@@ -74,7 +91,8 @@ impl<'a> Btf<'a> {
             });
         }
         let type_start = header.place(header.types) as usize;
-        let starts = index(types, type_start, header.endian, layout, first_id)?;
+        let see = |id, kind, name| see(strings, id, kind, name);
+        let starts = index(types, type_start, header.endian, layout, first_id, see)?;
         Ok(Btf {
             data,
             endian: header.endian,
@@ -197,12 +215,20 @@ impl<'a> Btf<'a> {
     /// # Errors
     /// As [`Self::string`], and [`Error::TooLarge`] for strings longer than [`MAX_COPIED_NAME`].
     pub(crate) fn copied_string(&self, offset: StrOffset) -> Result<&'a BStr> {
+        self.string_within(offset, MAX_COPIED_NAME)
+    }
+
+    /// As [`Self::string`], and takes no more time than `limit` bytes do: strings may overlap, so that all together can be as long as the square of the blob.
+    ///
+    /// # Errors
+    /// As [`Self::string`], and [`Error::TooLarge`] for strings of more than `limit` bytes.
+    pub fn string_within(&self, offset: StrOffset, limit: usize) -> Result<&'a BStr> {
         let tail = self.string_tail(offset)?;
-        let tail = &tail[..tail.len().min(MAX_COPIED_NAME + 1)];
+        let tail = &tail[..tail.len().min(limit.saturating_add(1))];
         let end = tail.find_byte(0).ok_or(Error::TooLarge {
             what: "a name, in bytes",
             value: tail.len() as u64,
-            limit: MAX_COPIED_NAME as u64,
+            limit: limit as u64,
         })?;
         Ok(tail[..end].as_bstr())
     }
@@ -393,9 +419,16 @@ const PAYLOADS: [Option<Payload>; 128] = {
 };
 
 /// Where each type starts, and where the last one ends, in bytes from the start of the type section.
-fn index(types: &[u8], offset: usize, endian: Endian, layout: &[u8], first_id: u32) -> Result<Vec<u32>> {
-    // A kernel's types take 40 bytes on average; a wrong guess costs one reallocation.
-    let mut starts = Vec::with_capacity(types.len() / 40 + 1);
+fn index(
+    types: &[u8],
+    offset: usize,
+    endian: Endian,
+    layout: &[u8],
+    first_id: u32,
+    mut see: impl FnMut(TypeId, Option<Kind>, StrOffset),
+) -> Result<Vec<u32>> {
+    // A kernel's types take 25 bytes on average; what is too much is given back.
+    let mut starts = Vec::with_capacity(types.len() / 24 + 2);
     let mut at = 0;
     // Each record says where the next one starts, a hundred thousand times: what the kinds say comes from a table.
     while at < types.len() {
@@ -419,6 +452,9 @@ fn index(types: &[u8], offset: usize, endian: Endian, layout: &[u8], first_id: u
         if needed > (types.len() - at) as u64 {
             return Err(truncated(needed));
         }
+        let name = endian.u32_at(types, at).unwrap_or_default();
+        let id = TypeId(first_id + starts.len() as u32 - 1);
+        see(id, Kind::from_number(info.kind_number()), StrOffset(name));
         at += needed as usize;
     }
     starts.push(types.len() as u32);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use btf::c::{HeaderOptions, header};
-use btf::{Btf, Kind, Type, TypeId};
+use btf::{Btf, Builder, Endian, Int, Kind, Member, Type, TypeId};
 use object::{Object as _, ObjectSection as _};
 
 /// Structs that C's own rules lay out in every way there is.
@@ -259,4 +259,25 @@ fn header_of_this_kernel() {
     let blob = fs::read("/sys/kernel/btf/vmlinux").expect("the tests need a kernel with BTF");
     let text = compiles_to_itself(&blob);
     assert!(text.contains("struct task_struct {\n"));
+}
+
+/// Check that a struct whose members stand behind more typedefs than C needs is an error, rather than as many steps for each member.
+#[test]
+fn header_of_long_chains() {
+    for (typedefs, known) in [(60, true), (70, false)] {
+        let mut builder = Builder::new();
+        let mut id = builder.int(b"int", 4, Int { encoding: 1, bit_offset: 0, bits: 32 });
+        for number in 0..typedefs {
+            id = builder.reference(Kind::Typedef, format!("t{number}").as_bytes(), id);
+        }
+        let name = builder.string(b"a");
+        let member = Member { name, ty: id, bit_offset: 0, bit_width: 0 };
+        builder.composite(Kind::Struct, b"s", 4, &[member]).unwrap();
+        let blob = builder.finish(Endian::Little).unwrap();
+        let text = header(&Btf::parse(&blob).unwrap(), &HeaderOptions::default());
+        match text {
+            Ok(text) => assert!(known && text.contains("t59 a;")),
+            Err(error) => assert!(!known && error.to_string().contains("more than 64"), "{error}"),
+        }
+    }
 }

@@ -68,7 +68,7 @@ pub(crate) fn bundle(object: &[u8], kernels: &[(Key, Vec<u8>)]) -> Result<Vec<u8
             let relocation = &objects[0].relocations()[problem.relocation];
             println!("cargo::warning={key}: {}: {}", objects[0].describe(relocation), problem.reason);
         }
-        bundle.add(key, None, &Digest::of(btf), &minimized.btf);
+        bundle.add(key, None, Some(&Digest::of(btf)), &minimized.btf);
     }
     Ok(bundle.finish("", Encoding::Raw)?)
 }

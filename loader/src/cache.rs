@@ -4,12 +4,15 @@
 //! blobs/sha256/ab/abcd….btf                            raw BTF, named by its digest
 //! kernels/build-id/HEX.json                            whose BTF it is: a Record
 //! kernels/key/DISTRO/VERSION/ARCH/RELEASE.json         the same, for kernels without a known build-id
+//! misses/HEX.json                                      what an archive does not have: see `misses`
 //! download.lock                                        locked while something is downloaded
 //! ```
 //!
-//! A reader trusts nothing: the bytes must have the digest that the record names, or the entry counts as missing and
-//! the next download replaces it. Files are written under a temporary name and renamed, blobs before records, so an
-//! entry is there whole or not at all.
+//! A reader takes nothing for granted: the bytes must have the checksum in the record, or the entry counts as missing
+//! and the next download replaces it. The checksum is XXH3, which takes a tenth of the time of sha256: it tells damage,
+//! as sha256 told forgery when the blob was downloaded. Who may write to the cache could change a sha256 in a record
+//! too; against them stand the directory's permissions. Files are written under a temporary name and renamed, blobs
+//! before records, so an entry is there whole or not at all.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _};
@@ -18,16 +21,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use btf_archive::{BuildId, Digest, Key};
 use serde::{Deserialize, Serialize};
+use twox_hash::XxHash3_64;
 
 use crate::atomic::write_file;
 use crate::kernel::is_absence;
 use crate::remote::Download;
 use crate::{Address, Kernel, Reason};
 
-/// The layout described above.
-const FORMAT: u32 = 1;
+/// The layout described above. Format 1 had no checksum.
+const FORMAT: u32 = 2;
 /// A record has a few hundred bytes; this much is read.
 const MAX_RECORD: u64 = 1 << 16;
+/// A blob used again is marked as used no more often than this: a write for each use would be too much.
+const USED: Duration = Duration::from_secs(3600);
 /// How often a busy lock is tried again.
 const LOCK_POLL: Duration = Duration::from_millis(20);
 
@@ -37,6 +43,8 @@ pub(crate) struct Record {
     format: u32,
     /// The digest of the raw BTF.
     digest: Digest,
+    /// XXH3 (64 bits) of the raw BTF.
+    xxh3: u64,
     /// Its kernel's key, where the archive told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<Key>,
@@ -53,6 +61,7 @@ pub(crate) struct Record {
 #[derive(Debug)]
 pub(crate) struct Cached {
     pub(crate) raw: Vec<u8>,
+    pub(crate) digest: Digest,
     pub(crate) path: PathBuf,
     pub(crate) key: Option<Key>,
     pub(crate) build_id: Option<BuildId>,
@@ -62,6 +71,8 @@ pub(crate) struct Cached {
 #[derive(Clone, Debug)]
 pub(crate) struct Cache {
     dir: PathBuf,
+    /// How many bytes of blobs are kept.
+    size: u64,
 }
 
 /// Held while downloading; dropping it lets the next one in.
@@ -71,15 +82,15 @@ pub(crate) struct Lock {
 }
 
 impl Cache {
-    pub(crate) fn new(dir: PathBuf) -> Self {
-        Self { dir }
+    pub(crate) fn new(dir: PathBuf, size: u64) -> Self {
+        Self { dir, size }
     }
 
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The BTF of a kernel, its digest checked.
+    /// The BTF of a kernel, its checksum checked.
     ///
     /// # Errors
     /// [`Reason::Absent`], [`Reason::CacheDamaged`], [`Reason::Io`].
@@ -135,11 +146,12 @@ impl Cache {
             Err(Reason::Absent) => return Err(damaged("its blob is missing".to_owned())),
             Err(reason) => return Err(reason),
         };
-        let found = Digest::of(&raw);
-        if found != record.digest {
-            return Err(Reason::CacheDamaged(format!("{}: sha256 is {found}", path.display())));
+        let found = XxHash3_64::oneshot(&raw);
+        if found != record.xxh3 {
+            return Err(Reason::CacheDamaged(format!("{}: its bytes are not those written", path.display())));
         }
-        Ok(Cached { raw, path, key: record.key, build_id: record.build_id })
+        mark_used(&path);
+        Ok(Cached { raw, digest: record.digest, path, key: record.key, build_id: record.build_id })
     }
 
     /// Keeps a download for the kernel it was asked for, and for the kernel that the archive says it is of.
@@ -156,6 +168,7 @@ impl Cache {
         let record = Record {
             format: FORMAT,
             digest: download.digest,
+            xxh3: XxHash3_64::oneshot(&download.raw),
             key: download.key.clone(),
             build_id: download.build_id,
             archive: archive.to_string(),
@@ -170,7 +183,39 @@ impl Cache {
         for index in &indexes {
             keep(index, &json)?;
         }
+        self.shrink(&blob);
         Ok(blob)
+    }
+
+    /// Deletes what was not used for longest until the blobs have no more bytes than allowed; `newest` stays.
+    ///
+    /// What cannot be deleted stays: the next download tries again.
+    fn shrink(&self, newest: &Path) {
+        let mut blobs = Vec::new();
+        let mut total = 0;
+        each_file(&self.dir.join("blobs/sha256"), 1, &mut |path, metadata| {
+            total += metadata.len();
+            blobs.push((metadata.modified().unwrap_or(UNIX_EPOCH), metadata.len(), path));
+        });
+        if total <= self.size {
+            return;
+        }
+        blobs.sort();
+        for (_, len, path) in blobs {
+            if total <= self.size {
+                break;
+            }
+            if path != newest && fs::remove_file(&path).is_ok() {
+                total -= len;
+            }
+        }
+        // Records of what went would be told as damage.
+        each_file(&self.dir.join("kernels"), 5, &mut |path, _| {
+            let record = fs::read(&path).ok().and_then(|json| serde_json::from_slice::<Record>(&json).ok());
+            if record.is_none_or(|record| !self.blob(&record.digest).exists()) {
+                let _ = fs::remove_file(path);
+            }
+        });
     }
 
     /// Keeps raw BTF under its digest.
@@ -206,6 +251,28 @@ impl Cache {
     }
 }
 
+/// Notes that a blob was used, so that it is not the next to go. Where the cache is another user's it is not noted.
+fn mark_used(path: &Path) {
+    let now = SystemTime::now();
+    let used = fs::metadata(path).and_then(|metadata| metadata.modified());
+    if used.is_ok_and(|used| now.duration_since(used).is_ok_and(|age| age > USED))
+        && let Ok(file) = File::open(path)
+    {
+        let _ = file.set_modified(now);
+    }
+}
+
+/// Calls `visit` with each file below a directory, at most `depth` directories down.
+fn each_file(dir: &Path, depth: usize, visit: &mut dyn FnMut(PathBuf, fs::Metadata)) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        match entry.metadata() {
+            Ok(metadata) if metadata.is_file() => visit(entry.path(), metadata),
+            Ok(metadata) if metadata.is_dir() && depth > 0 => each_file(&entry.path(), depth - 1, visit),
+            _ => {}
+        }
+    }
+}
+
 /// All bytes of a file, `None` if it has more than `max`.
 fn read(path: &Path, max: u64) -> Result<Option<Vec<u8>>, Reason> {
     let mut bytes = Vec::new();
@@ -220,7 +287,8 @@ fn read(path: &Path, max: u64) -> Result<Option<Vec<u8>>, Reason> {
     Ok((bytes.len() as u64 <= max).then_some(bytes))
 }
 
-fn keep(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file of the cache, with the directories it lies in.
+pub(crate) fn keep(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir)?;
     }

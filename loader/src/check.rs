@@ -15,7 +15,26 @@ const KERNEL_TYPE: &str = "task_struct";
 /// # Errors
 /// [`Reason::NotBtf`]; [`Reason::WrongKernel`] for another byte order or pointer size.
 pub(crate) fn kernel_btf(raw: &[u8], kernel: &Kernel) -> Result<(), Reason> {
-    let not_btf = |error: btf::Error| Reason::NotBtf(error.to_string());
+    let btf = valid(raw, kernel)?;
+    for ty in btf.types() {
+        let ty = ty.map_err(not_btf)?;
+        if ty.kind() == Kind::Struct && btf.name(&ty).map_err(not_btf)? == KERNEL_TYPE {
+            return Ok(());
+        }
+    }
+    Err(Reason::NotBtf(format!("it has no struct {KERNEL_TYPE}")))
+}
+
+/// Checks that `raw` may be a part of such BTF, minimised for some objects.
+///
+/// # Errors
+/// Those of [`kernel_btf`].
+pub(crate) fn minimised_btf(raw: &[u8], kernel: &Kernel) -> Result<(), Reason> {
+    valid(raw, kernel).map(drop)
+}
+
+/// BTF that holds together, of the kernel's architecture.
+fn valid<'a>(raw: &'a [u8], kernel: &Kernel) -> Result<Btf<'a>, Reason> {
     let btf = Btf::parse(raw).map_err(not_btf)?;
     differs("byte order", kernel.endian().map(order), Some(order(btf.endian())))?;
     differs("pointer size", kernel.pointer_size(), btf.pointer_size())?;
@@ -24,14 +43,11 @@ pub(crate) fn kernel_btf(raw: &[u8], kernel: &Kernel) -> Result<(), Reason> {
     let mut options = ValidateOptions::default();
     options.max_vlen = u32::MAX;
     btf::validate(&btf, &options).map_err(not_btf)?;
+    Ok(btf)
+}
 
-    for ty in btf.types() {
-        let ty = ty.map_err(not_btf)?;
-        if ty.kind() == Kind::Struct && btf.name(&ty).map_err(not_btf)? == KERNEL_TYPE {
-            return Ok(());
-        }
-    }
-    Err(Reason::NotBtf(format!("it has no struct {KERNEL_TYPE}")))
+fn not_btf(error: btf::Error) -> Reason {
+    Reason::NotBtf(error.to_string())
 }
 
 /// Refuses BTF of another architecture. What is unknown is no difference.

@@ -29,6 +29,13 @@ pub enum Place {
         /// The file, raw BTF or ELF.
         path: PathBuf,
     },
+    /// A bundle built into the program.
+    Embedded,
+    /// A bundle, or a directory with BTF of several kernels, that the caller named.
+    Given {
+        /// The bundle or directory.
+        path: PathBuf,
+    },
     /// The cache of earlier downloads.
     Cache {
         /// The cache's directory.
@@ -44,7 +51,10 @@ pub enum Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Kernel { path } | Self::File { path } => write!(f, "{}", path.display()),
+            Self::Kernel { path } | Self::File { path } | Self::Given { path } => {
+                write!(f, "{}", path.display())
+            }
+            Self::Embedded => f.write_str("built-in bundle"),
             Self::Cache { path } => write!(f, "cache {}", path.display()),
             Self::Archive { url } => write!(f, "{url}"),
         }
@@ -71,12 +81,20 @@ pub enum Reason {
     /// An ELF file without types.
     #[error("ELF file without a .BTF section")]
     NoBtfSection,
-    /// The archive does not have this kernel.
-    #[error("not in this archive{}", named(", nearest", .nearest))]
+    /// The archive, bundle or directory does not have this kernel.
+    #[error("not in this archive{}{}", if *.remembered { " (as it said a while ago)" } else { "" }, named(", nearest", .nearest))]
     NotInArchive {
         /// The kernels it has that come closest.
         nearest: Vec<Candidate>,
+        /// It was not asked now: this is what it said within [`Settings::miss_lifetime`](crate::Settings::miss_lifetime).
+        remembered: bool,
     },
+    /// The archive has the kernel, and not its configuration.
+    #[error("it has the kernel, but not its configuration")]
+    NoConfig,
+    /// The archive has the kernel, and not its modules.
+    #[error("it has the kernel, but not its modules")]
+    NoModules,
     /// Several kernels answer the description.
     #[error("the description fits several kernels{}", named("", .candidates))]
     Ambiguous {
@@ -86,6 +104,9 @@ pub enum Reason {
     /// There is only a name to go by, and the caller insists on the build-id.
     #[error("only a name to go by, and an exact match was asked for")]
     NotExact,
+    /// It has only the types that some programs need, and the caller wants all of the kernel's.
+    #[error("minimised, and all of the kernel's types are needed")]
+    Minimised,
     /// A cache entry that is not what was once written. It counts as missing and is replaced by the next download.
     #[error("damaged cache entry: {0}")]
     CacheDamaged(String),
@@ -127,6 +148,9 @@ pub enum Reason {
         /// The time it was given.
         after: Duration,
     },
+    /// Neither the service answers there nor is there a tree of files.
+    #[error("no BTF archive there: is the address right?")]
+    NotTheService,
     /// An answer that is not an archive's.
     #[error("unusable answer: {0}")]
     BadAnswer(String),
@@ -157,11 +181,15 @@ impl Reason {
             Self::Absent
             | Self::NoBtfSection
             | Self::NotInArchive { .. }
+            | Self::NoConfig
+            | Self::NoModules
             | Self::Ambiguous { .. }
             | Self::NotExact
+            | Self::Minimised
             | Self::CacheDamaged(_) => Class::NotFound,
             Self::Unreachable(_)
             | Self::TimedOut { .. }
+            | Self::NotTheService
             | Self::BadAnswer(_)
             | Self::Busy(_)
             | Self::Io(_) => Class::Failed,
@@ -178,8 +206,11 @@ impl Reason {
             Self::Absent => "absent",
             Self::NoBtfSection => "no-btf-section",
             Self::NotInArchive { .. } => "not-in-archive",
+            Self::NoConfig => "no-config",
+            Self::NoModules => "no-modules",
             Self::Ambiguous { .. } => "ambiguous",
             Self::NotExact => "not-exact",
+            Self::Minimised => "minimised",
             Self::CacheDamaged(_) => "cache-damaged",
             Self::HashMismatch { .. } => "hash-mismatch",
             Self::WrongKernel { .. } => "wrong-kernel",
@@ -187,6 +218,7 @@ impl Reason {
             Self::TooLarge { .. } => "too-large",
             Self::Unreachable(_) => "unreachable",
             Self::TimedOut { .. } => "timed-out",
+            Self::NotTheService => "no-archive",
             Self::BadAnswer(_) => "bad-answer",
             Self::Busy(_) => "busy",
             Self::Io(_) => "io",
@@ -196,7 +228,7 @@ impl Reason {
     /// The kernels that an archive named instead.
     pub fn candidates(&self) -> &[Candidate] {
         match self {
-            Self::NotInArchive { nearest: candidates } | Self::Ambiguous { candidates } => candidates,
+            Self::NotInArchive { nearest: candidates, .. } | Self::Ambiguous { candidates } => candidates,
             _ => &[],
         }
     }
@@ -258,6 +290,11 @@ impl Serialize for Attempt {
     }
 }
 
+/// Attempts as the end of a message.
+pub(crate) fn listed(attempts: &[Attempt]) -> String {
+    attempts.iter().map(|attempt| format!("\n  {attempt}")).collect()
+}
+
 /// No place had BTF that may be used.
 #[derive(Debug)]
 pub struct NoBtf {
@@ -270,8 +307,12 @@ pub struct NoBtf {
 impl NoBtf {
     /// The worst of the attempts: refused over failed over not found.
     pub fn class(&self) -> Class {
-        self.attempts.iter().map(|attempt| attempt.reason.class()).max().unwrap_or(Class::NotFound)
+        worst(&self.attempts)
     }
+}
+
+fn worst(attempts: &[Attempt]) -> Class {
+    attempts.iter().map(|attempt| attempt.reason.class()).max().unwrap_or(Class::NotFound)
 }
 
 impl fmt::Display for NoBtf {
@@ -316,6 +357,12 @@ pub enum Error {
     /// No BTF.
     #[error(transparent)]
     NoBtf(#[from] Box<NoBtf>),
+    /// No configuration of the running kernel.
+    #[error("no configuration of the running kernel{}", listed(.attempts))]
+    NoConfig {
+        /// The places asked, in order.
+        attempts: Vec<Attempt>,
+    },
     /// The cache cannot be written.
     #[error("cannot write to the cache {}: {source}", .path.display())]
     Cache {
@@ -329,6 +376,10 @@ pub enum Error {
 impl Error {
     /// What the error means for the caller.
     pub fn class(&self) -> Class {
-        if let Self::NoBtf(none) = self { none.class() } else { Class::Failed }
+        match self {
+            Self::NoBtf(none) => none.class(),
+            Self::NoConfig { attempts } => worst(attempts),
+            _ => Class::Failed,
+        }
     }
 }

@@ -12,6 +12,10 @@ use crate::{Address, Reason};
 
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 3;
+/// How long to wait before a request is made again; twice as long before the next time.
+const PAUSE: Duration = Duration::from_millis(150);
+/// A server that asks for more patience than this is not waited for.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// More header bytes than this are refused; an archive's answers have a few hundred.
 const MAX_HEADER: usize = 16 << 10;
 
@@ -54,14 +58,25 @@ impl Deadline {
 
 /// An HTTP client that keeps connections. Proxies come from the environment (`HTTPS_PROXY`, `NO_PROXY` and so on),
 /// authorities from the system (or `SSL_CERT_FILE`, `SSL_CERT_DIR`).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Client {
+    retries: u32,
     plain: OnceLock<Agent>,
     #[cfg(feature = "tls")]
     tls: OnceLock<Agent>,
 }
 
 impl Client {
+    /// A client that makes a request up to so many times again when it failed for a passing reason.
+    pub(crate) fn with_retries(retries: u32) -> Self {
+        Self {
+            retries,
+            plain: OnceLock::new(),
+            #[cfg(feature = "tls")]
+            tls: OnceLock::new(),
+        }
+    }
+
     /// The agent for this address. That for TLS is made when it is first needed: reading the system's authorities
     /// takes longer than a cache hit.
     fn agent(&self, url: &str) -> Result<&Agent, Reason> {
@@ -86,12 +101,39 @@ impl Client {
         Ok(self.plain.get_or_init(|| config.build().into()))
     }
 
-    /// Asks `archive` for `path` (without a leading slash, perhaps with parameters).
+    /// Asks `archive` for `path` (without a leading slash, perhaps with parameters), again if it failed for a reason
+    /// that may have passed.
     ///
     /// # Errors
     /// [`Reason::Unreachable`], [`Reason::TimedOut`], [`Reason::TooLarge`] for a body over `max_size` bytes,
     /// [`Reason::BadAnswer`] for what is not HTTP, and redirects that lead nowhere.
     pub(crate) fn get(
+        &self,
+        archive: &Address,
+        path: &str,
+        accept_encoding: &str,
+        max_size: usize,
+        deadline: &Deadline,
+    ) -> Result<Answer, Reason> {
+        let mut pause = PAUSE;
+        for left in (0..=self.retries).rev() {
+            let answer = self.get_once(archive, path, accept_encoding, max_size, deadline);
+            let wait = match &answer {
+                Ok(answer) if is_passing(answer.status) => retry_after(answer).unwrap_or(pause),
+                Err(Reason::Unreachable(_)) => pause,
+                _ => return answer,
+            };
+            // Who has no time left to be answered need not wait for it.
+            if left == 0 || wait > MAX_PAUSE || deadline.left().map_or(true, |left| left <= wait) {
+                return answer;
+            }
+            std::thread::sleep(wait);
+            pause *= 2;
+        }
+        Err(deadline.passed())
+    }
+
+    fn get_once(
         &self,
         archive: &Address,
         path: &str,
@@ -117,6 +159,16 @@ impl Client {
         }
         Err(Reason::BadAnswer(format!("more than {MAX_REDIRECTS} redirects")))
     }
+}
+
+/// Whether a server that answers so may answer otherwise soon.
+fn is_passing(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 429 | 502 | 503 | 504)
+}
+
+/// How long the server asks to wait, if it says so in seconds.
+fn retry_after(answer: &Answer) -> Option<Duration> {
+    Some(Duration::from_secs(answer.header("retry-after")?.parse().ok()?))
 }
 
 /// Reads a body of at most `max_size` bytes.

@@ -51,14 +51,18 @@ impl Kernel {
         let machine = word("proc/sys/kernel/arch", uname.machine())?;
         let arch = alias::arch_of_machine(&machine, Endian::NATIVE == Endian::Little);
 
-        let mut keys = Vec::new();
-        for path in OsRelease::PATHS {
-            if let Some((_, text)) = read(root, path.trim_start_matches('/'))? {
-                keys = OsRelease::parse(&String::from_utf8_lossy(&text)).keys(&arch, &release);
-                break;
-            }
-        }
+        let keys = keys(root, &arch, &release)?;
         Ok(Self { build_id, keys, release: Some(release), arch: Some(arch), running: true })
+    }
+
+    /// A kernel that is installed below `root` and does not run: known by the release that `uname -r` will say.
+    ///
+    /// # Errors
+    /// Those of [`Kernel::running`].
+    pub fn installed(root: &Path, release: &str) -> Result<Self, Error> {
+        let arch = Self::running(root)?.arch.unwrap_or_default();
+        let keys = keys(root, &arch, release)?;
+        Ok(Self { build_id: None, keys, release: Some(release.to_owned()), arch: Some(arch), running: false })
     }
 
     /// A kernel known by its build-id.
@@ -114,6 +118,16 @@ impl Kernel {
     pub(crate) fn pointer_size(&self) -> Option<u32> {
         Some(shape(self.arch()?)?.1)
     }
+}
+
+/// The keys of the distribution that is installed below `root`, the likeliest first.
+fn keys(root: &Path, arch: &str, release: &str) -> Result<Vec<Key>, Error> {
+    for path in OsRelease::PATHS {
+        if let Some((_, text)) = read(root, path.trim_start_matches('/'))? {
+            return Ok(OsRelease::parse(&String::from_utf8_lossy(&text)).keys(arch, release));
+        }
+    }
+    Ok(Vec::new())
 }
 
 /// Byte order and pointer size of an architecture, by the name that keys use.

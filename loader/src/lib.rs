@@ -24,26 +24,46 @@
 //! each kind of place has a file of its own (`local`, `cache`, `remote`), which all end in `check`.
 
 mod address;
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod atomic;
 mod cache;
 mod check;
 mod elf;
+mod elf_form;
 mod error;
+mod events;
+mod forms;
+mod given;
 mod http;
+mod install;
+mod kconfig;
 mod kernel;
 mod loader;
 mod local;
+mod misses;
+mod namespace;
+mod programs;
 mod remote;
 mod settings;
 mod survey;
+mod tree;
 
 pub use address::Address;
 pub use atomic::write_file;
+pub use elf_form::elf;
 pub use error::{Attempt, Candidate, Class, Error, NoBtf, Place, Reason};
+pub use events::{Asked, Outcome};
+#[cfg(feature = "minimize")]
+pub use forms::minimised;
+pub use forms::{FormError, merged, no_enum64};
+pub use install::{InstallError, Receipt, install, installed, uninstall};
+pub use kconfig::{Config, has_btf};
 pub use kernel::Kernel;
 pub use loader::{Found, Identity, Loader};
 pub use local::fallback_paths;
-pub use settings::Settings;
+pub use namespace::{NamespaceError, enter_with_btf};
+pub use settings::{Embedded, Settings};
 pub use survey::{Finding, Survey};
 
 /// What a kernel of an archive is called; see [`btf_archive::Key`].

@@ -3,15 +3,21 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use btf_archive::{BuildId, Digest, Key};
 use serde::Serialize;
 
 use crate::cache::{Cache, Cached, Lock};
 use crate::error::{Attempt, Error, NoBtf, Place, Reason};
+use crate::events::{Asked, Observer, Outcome};
+use crate::given::{self, Given};
 use crate::http::Client;
+use crate::misses::Misses;
 use crate::remote::Download;
-use crate::{Kernel, Settings, local, remote};
+use crate::tree::Tree;
+use crate::{Address, Kernel, Settings, local, remote};
 
 /// How a kernel's BTF was recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -37,6 +43,8 @@ impl fmt::Display for Identity {
 #[derive(Debug)]
 pub struct Found {
     btf: Vec<u8>,
+    digest: Option<Digest>,
+    is_whole: bool,
     identity: Identity,
     place: Place,
     path: Option<PathBuf>,
@@ -57,9 +65,15 @@ impl Found {
         self.btf
     }
 
-    /// The digest of the raw BTF (computed by each call).
+    /// The digest of the raw BTF (computed by each call, where the place did not tell).
     pub fn digest(&self) -> Digest {
-        Digest::of(&self.btf)
+        self.digest.unwrap_or_else(|| Digest::of(&self.btf))
+    }
+
+    /// Whether it has all of the kernel's types. What a bundle has is minimised: enough for the programs it was made
+    /// for, and for no others.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// How it was recognised.
@@ -98,19 +112,39 @@ impl Found {
     }
 }
 
+impl Found {
+    /// The same, out of a bundle or directory.
+    fn given(self, given: Given, kernel: &Kernel) -> Self {
+        let Given { raw: btf, digest, key, build_id, path, is_whole } = given;
+        let identity = identity(kernel, build_id.as_ref());
+        Self { btf, digest, is_whole, identity, path, key, build_id, ..self }
+    }
+}
+
 /// Finds BTF, as its [`Settings`] say.
-#[derive(Debug)]
+///
+/// Cheap to clone: clones share connections.
+#[derive(Clone, Debug)]
 pub struct Loader {
-    settings: Settings,
+    settings: Arc<Settings>,
     cache: Option<Cache>,
-    client: Client,
+    client: Arc<Client>,
+    observer: Observer,
 }
 
 impl Loader {
     /// A loader with these settings.
     pub fn new(settings: Settings) -> Self {
-        let cache = settings.cache.clone().map(Cache::new);
-        Self { settings, cache, client: Client::default() }
+        let cache = settings.cache.clone().map(|dir| Cache::new(dir, settings.cache_size));
+        let client = Arc::new(Client::with_retries(settings.retries));
+        Self { settings: Arc::new(settings), cache, client, observer: Observer::default() }
+    }
+
+    /// Calls `observer` with what each place said, and how long it took: for metrics and logs.
+    #[must_use]
+    pub fn observed(mut self, observer: impl Fn(&Asked<'_>) + Send + Sync + 'static) -> Self {
+        self.observer = Observer::new(observer);
+        self
     }
 
     /// A loader with the settings of the environment.
@@ -140,10 +174,11 @@ impl Loader {
     /// [`Error::NoBtf`] with what each place said.
     pub fn find(&self, kernel: &Kernel) -> Result<Found, Error> {
         let mut attempts = Vec::new();
+        let start = Instant::now();
         let found =
-            self.first(self.near(kernel), kernel, &mut attempts).or_else(|| match self.turn(kernel) {
+            self.first(self.near(kernel), kernel, start, &mut attempts).or_else(|| match self.turn(kernel) {
                 Ok(Turn::Found(found)) => Some(*found),
-                Ok(Turn::Download(_lock)) => self.first(self.far(), kernel, &mut attempts),
+                Ok(Turn::Download(_lock)) => self.first(self.far(), kernel, start, &mut attempts),
                 Err(attempt) => {
                     attempts.push(attempt);
                     None
@@ -189,6 +224,8 @@ impl Loader {
             let paths = kernel.release().map(|release| local::fallback_paths(root, release));
             places.extend(paths.into_iter().flatten().map(|path| Place::File { path }));
         }
+        places.extend(self.settings.embedded.map(|_| Place::Embedded));
+        places.extend(self.settings.paths.iter().map(|path| Place::Given { path: path.clone() }));
         places.extend(self.cache_place());
         places
     }
@@ -196,6 +233,28 @@ impl Loader {
     /// The places elsewhere, in order.
     pub(crate) fn far(&self) -> Vec<Place> {
         self.settings.urls.iter().map(|url| Place::Archive { url: url.clone() }).collect()
+    }
+
+    /// The places that may have a tree of files, in order.
+    pub(crate) fn trees(&self) -> impl Iterator<Item = Place> {
+        let given = self.settings.paths.iter().map(|path| Place::Given { path: path.clone() });
+        given.chain(self.far())
+    }
+
+    /// Asks a place for something by its tree of files.
+    pub(crate) fn in_tree<T>(
+        &self,
+        place: &Place,
+        ask: &dyn Fn(&Tree<'_>) -> Result<T, Reason>,
+    ) -> Result<T, Reason> {
+        match place {
+            Place::Given { path } => {
+                let get = |name: &str, max: usize| given::file(&path.join(name), max);
+                ask(&Tree::open(&get)?.ok_or(Reason::Absent)?)
+            }
+            Place::Archive { url } => remote::in_tree(&self.client, url, &self.settings, ask),
+            _ => Err(Reason::Absent),
+        }
     }
 
     fn cache_place(&self) -> Option<Place> {
@@ -210,9 +269,14 @@ impl Loader {
         else {
             return Ok(Turn::Download(None));
         };
+        let misses = Misses::new(cache, self.settings.miss_lifetime);
+        if self.settings.urls.iter().all(|url| misses.recall(url, kernel, self.settings.exact_only).is_some())
+        {
+            return Ok(Turn::Download(None));
+        }
         let archives = u32::try_from(self.settings.urls.len()).unwrap_or(u32::MAX);
-        match cache.lock(self.settings.timeout.saturating_mul(archives)) {
-            Ok(lock) => Ok(match self.ask(&place, kernel) {
+        match cache.lock(self.settings.timeout.saturating_mul(archives).min(self.settings.max_time)) {
+            Ok(lock) => Ok(match self.ask(&place, kernel, Duration::ZERO) {
                 Ok(found) => Turn::Found(Box::new(found)),
                 Err(_) => Turn::Download(Some(lock)),
             }),
@@ -221,21 +285,32 @@ impl Loader {
     }
 
     /// The first of the places that has the BTF, and what those before it said.
-    fn first(&self, places: Vec<Place>, kernel: &Kernel, attempts: &mut Vec<Attempt>) -> Option<Found> {
-        places.into_iter().find_map(|place| match self.ask(&place, kernel) {
-            Ok(found) => Some(found),
-            Err(reason) => {
-                attempts.push(Attempt { place, reason });
-                None
-            }
+    fn first(
+        &self,
+        places: Vec<Place>,
+        kernel: &Kernel,
+        start: Instant,
+        attempts: &mut Vec<Attempt>,
+    ) -> Option<Found> {
+        places.into_iter().find_map(|place| {
+            let asked = Instant::now();
+            let answer = self.ask(&place, kernel, self.settings.max_time.saturating_sub(start.elapsed()));
+            let outcome = match &answer {
+                Ok(found) => Outcome::Found { size: found.btf.len(), identity: found.identity },
+                Err(reason) => Outcome::Not(reason),
+            };
+            self.observer.tell(&Asked { place: &place, outcome, elapsed: asked.elapsed() });
+            answer.map_err(|reason| attempts.push(Attempt { place, reason })).ok()
         })
     }
 
-    /// Asks one place for the BTF of a kernel.
-    pub(crate) fn ask(&self, place: &Place, kernel: &Kernel) -> Result<Found, Reason> {
+    /// Asks one place for the BTF of a kernel; archives have `left` to answer.
+    pub(crate) fn ask(&self, place: &Place, kernel: &Kernel, left: Duration) -> Result<Found, Reason> {
         let max_size = self.settings.max_size;
         let found = Found {
             btf: Vec::new(),
+            digest: None,
+            is_whole: true,
             identity: Identity::Exact,
             place: place.clone(),
             path: None,
@@ -255,14 +330,19 @@ impl Loader {
                 let path = local.is_raw.then(|| path.clone());
                 Found { btf: local.raw, identity, path, build_id: local.build_id, ..found }
             }
+            Place::Embedded => {
+                let bundle = self.settings.embedded.ok_or(Reason::Absent)?;
+                found.given(given::in_bundle(bundle.0, kernel, max_size)?, kernel)
+            }
+            Place::Given { path } => found.given(given::on_disk(path, kernel, max_size)?, kernel),
             Place::Cache { .. } => {
                 let cached = self.cache.as_ref().ok_or(Reason::Absent)?.read(kernel, max_size)?;
                 let identity = identity(kernel, cached.build_id.as_ref());
-                let Cached { raw: btf, path, key, build_id } = cached;
-                Found { btf, identity, path: Some(path), key, build_id, ..found }
+                let Cached { raw: btf, digest, path, key, build_id } = cached;
+                Found { btf, digest: Some(digest), identity, path: Some(path), key, build_id, ..found }
             }
             Place::Archive { url } => {
-                let download = remote::fetch(&self.client, url, kernel, &self.settings)?;
+                let download = self.download(url, kernel, left)?;
                 let identity = identity(kernel, download.build_id.as_ref());
                 let (path, cache_error) =
                     match self.cache.as_ref().map(|cache| cache.store(&download, kernel, url)) {
@@ -270,14 +350,31 @@ impl Loader {
                         Some(Ok(path)) => (Some(path), None),
                         Some(Err(source)) => (None, Some(self.cache_error(source))),
                     };
-                let Download { raw: btf, key, build_id, .. } = download;
-                Found { btf, identity, path, key, build_id, cache_error, ..found }
+                let Download { raw: btf, digest, key, build_id } = download;
+                Found { btf, digest: Some(digest), identity, path, key, build_id, cache_error, ..found }
             }
         };
         if found.identity == Identity::ByName && self.settings.exact_only {
             return Err(Reason::NotExact);
         }
+        if !found.is_whole && self.settings.whole_only {
+            return Err(Reason::Minimised);
+        }
         Ok(found)
+    }
+
+    /// Asks an archive, unless it said no a while ago.
+    fn download(&self, url: &Address, kernel: &Kernel, left: Duration) -> Result<Download, Reason> {
+        let exact_only = self.settings.exact_only;
+        let misses = self.cache.as_ref().map(|cache| Misses::new(cache, self.settings.miss_lifetime));
+        if let Some(reason) = misses.as_ref().and_then(|misses| misses.recall(url, kernel, exact_only)) {
+            return Err(reason);
+        }
+        let answer = remote::fetch(&self.client, url, kernel, &self.settings, left);
+        if let Some(misses) = misses {
+            misses.note(url, kernel, exact_only, answer.as_ref().map(drop));
+        }
+        answer
     }
 
     fn cache_error(&self, source: io::Error) -> Error {

@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 
-use btf_archive::BuildId;
+use btf_archive::{BuildId, Digest};
 
+use crate::install::receipt_of;
 use crate::kernel::is_absence;
 use crate::{Kernel, Reason, check, elf};
 
@@ -74,7 +75,14 @@ pub(crate) fn file(path: &Path, kernel: &Kernel, max_size: usize) -> Result<Loca
         let raw = vmlinux.btf.ok_or(Reason::NoBtfSection)?;
         Local { raw, build_id: vmlinux.build_id, is_raw: false }
     } else {
-        Local { raw: bytes(file, max_size)?, build_id: None, is_raw: true }
+        let raw = bytes(file, max_size)?;
+        // Raw BTF does not say whose it is; the receipt of what was installed does, if this is still that.
+        let receipt = receipt_of(path).filter(|receipt| receipt.btf == Digest::of(&raw));
+        let build_id = receipt.and_then(|receipt| receipt.build_id);
+        if let (Some(expected), Some(found)) = (kernel.build_id(), &build_id) {
+            same_build_id(expected, found)?;
+        }
+        Local { raw, build_id, is_raw: true }
     };
     check::kernel_btf(&local.raw, kernel)?;
     Ok(local)

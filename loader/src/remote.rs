@@ -7,16 +7,18 @@
 //!
 //! BTF comes as zstd or as it is, always with its digest: `btf-digest: sha256:HEX`, of the raw bytes. What is known
 //! about its kernel is in `btf-key` and `btf-build-id`. A 404 is a problem document (RFC 9457) with the `nearest`
-//! kernels: a 404 without is not an archive's.
+//! kernels: a 404 without is not the service's, and the archive is read as a tree of files (`tree`).
 
 use std::str::FromStr;
+use std::time::Duration;
 
-use btf_archive::{BuildId, Digest, Key, alias, blob};
+use btf_archive::{BuildId, Digest, KernelRecord, Key, alias, blob};
 use serde::Deserialize;
 
 use crate::error::Candidate;
 use crate::http::{Answer, Client, Deadline};
 use crate::local::same_build_id;
+use crate::tree::Tree;
 use crate::{Address, Kernel, Reason, Settings, check};
 
 /// The largest JSON answer taken, in bytes.
@@ -35,18 +37,50 @@ pub(crate) struct Download {
     pub(crate) build_id: Option<BuildId>,
 }
 
-/// Asks `archive` for the BTF of `kernel`.
+/// Asks `archive` for the BTF of `kernel`. All archives together have `left`.
 pub(crate) fn fetch(
     client: &Client,
     archive: &Address,
     kernel: &Kernel,
     settings: &Settings,
+    left: Duration,
 ) -> Result<Download, Reason> {
-    let deadline = Deadline::new(settings.timeout);
+    let deadline = Deadline::new(settings.timeout.min(left));
     let request = Request { client, archive, kernel, max_size: settings.max_size, deadline };
-    let download = request.run(settings.exact_only)?;
+    let download = match request.run(settings.exact_only) {
+        Err(Reason::NotTheService) => request.tree()?,
+        answer => answer?,
+    };
     check::kernel_btf(&download.raw, kernel)?;
     Ok(download)
+}
+
+/// Asks `archive` for something by its tree of files, which the service has too.
+pub(crate) fn in_tree<T>(
+    client: &Client,
+    archive: &Address,
+    settings: &Settings,
+    ask: &dyn Fn(&Tree<'_>) -> Result<T, Reason>,
+) -> Result<T, Reason> {
+    let deadline = Deadline::new(settings.timeout);
+    let get = |path: &str, max: usize| get_file(client, archive, &deadline, path, max);
+    ask(&Tree::open(&get)?.ok_or(Reason::NotTheService)?)
+}
+
+/// One file of an archive's tree; `None` if there is no such file.
+fn get_file(
+    client: &Client,
+    archive: &Address,
+    deadline: &Deadline,
+    path: &str,
+    max: usize,
+) -> Result<Option<Vec<u8>>, Reason> {
+    let answer = client.get(archive, path, "identity", max, deadline)?;
+    match answer.status.as_u16() {
+        200 => Ok(Some(answer.body)),
+        404 | 410 => Ok(None),
+        _ => Err(refusal(&answer)),
+    }
 }
 
 struct Request<'a> {
@@ -83,7 +117,7 @@ struct Unknown {
 
 impl Request<'_> {
     fn run(&self, exact_only: bool) -> Result<Download, Reason> {
-        let mut missing = Reason::NotInArchive { nearest: Vec::new() };
+        let mut missing = Reason::NotInArchive { nearest: Vec::new(), remembered: false };
         if let Some(build_id) = self.kernel.build_id() {
             match self.btf(&format!("v1/btf/by-build-id/{build_id}")) {
                 Ok(download) => return Ok(Download { build_id: Some(*build_id), ..download }),
@@ -97,16 +131,31 @@ impl Request<'_> {
         let named = if self.kernel.is_running() { self.look_up() } else { self.by_key() };
         match named {
             // The nearest to a build-id are none: what the names came close to says more.
-            Some(Err(Reason::NotInArchive { nearest })) if nearest.is_empty() => Err(missing),
+            Some(Err(Reason::NotInArchive { nearest, .. })) if nearest.is_empty() => Err(missing),
             Some(result) => result,
             None => Err(missing),
         }
     }
 
-    /// By the key that the caller gave.
+    /// Out of the tree of files, which is all that a plain web server has.
+    fn tree(&self) -> Result<Download, Reason> {
+        let get = |path: &str, max: usize| get_file(self.client, self.archive, &self.deadline, path, max);
+        let tree = Tree::open(&get)?.ok_or(Reason::NotTheService)?;
+        let KernelRecord { digest, key, build_id, .. } = tree.record(self.kernel)?;
+        let raw = tree.blob(&digest, self.max_size)?;
+        Ok(Download { raw, digest, key: Some(key), build_id })
+    }
+
+    /// By the keys of a kernel that does not run here.
     fn by_key(&self) -> Option<Result<Download, Reason>> {
-        let key = self.kernel.keys().first()?;
-        Some(self.btf_of(key))
+        let mut last = None;
+        for key in self.kernel.keys() {
+            match self.btf_of(key) {
+                Err(reason @ Reason::NotInArchive { .. }) => last = Some(Err(reason)),
+                answer => return Some(answer),
+            }
+        }
+        last
     }
 
     /// By what the running kernel and os-release say.
@@ -221,10 +270,8 @@ fn refusal(answer: &Answer) -> Reason {
     let status = answer.status;
     match status.as_u16() {
         404 => match json(answer) {
-            Ok(Unknown { nearest }) => Reason::NotInArchive { nearest },
-            Err(_) => Reason::BadAnswer(
-                "404, but not in the words of a BTF archive: is the address right?".to_owned(),
-            ),
+            Ok(Unknown { nearest }) => Reason::NotInArchive { nearest, remembered: false },
+            Err(_) => Reason::NotTheService,
         },
         429 | 500.. => Reason::Unreachable(format!("status {status}")),
         _ => Reason::BadAnswer(format!("status {status}")),

@@ -2,10 +2,21 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::{Address, Error};
+
+/// A bundle in memory, read in place.
+#[derive(Clone, Copy)]
+pub struct Embedded(pub &'static [u8]);
+
+impl fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a bundle of {} bytes", self.0.len())
+    }
+}
 
 /// Where to look for BTF and how far to go.
 #[derive(Clone, Debug)]
@@ -13,11 +24,30 @@ use crate::{Address, Error};
 pub struct Settings {
     /// The archives to ask, in order. Environment: [`Settings::URLS`].
     pub urls: Vec<Address>,
+    /// A bundle built into the program (`include_bytes!` of what `btf-minimize bundle` wrote), read in place.
+    pub embedded: Option<Embedded>,
+    /// Bundles and directories on disk, asked before the cache, in order. A directory holds an archive, or files
+    /// `DISTRO/VERSION/ARCH/RELEASE.btf`. Environment: [`Settings::PATH`].
+    pub paths: Vec<PathBuf>,
+    /// Take only BTF with all of a kernel's types, as programs other than the caller's need it: not what bundles
+    /// have, which is minimised.
+    pub whole_only: bool,
     /// The directory of the cache; `None` keeps nothing. Environment: [`Settings::CACHE_PATH`].
     pub cache: Option<PathBuf>,
+    /// How many bytes of BTF the cache keeps; what was not used for longest goes first. The newest always stays.
+    /// Environment: [`Settings::CACHE_SIZE`].
+    pub cache_size: u64,
+    /// How long it is remembered that an archive does not have a kernel. Environment: [`Settings::MISSES`].
+    pub miss_lifetime: Duration,
     /// How long one archive may take for all its answers. Environment: [`Settings::TIMEOUT`].
     pub timeout: Duration,
-    /// The largest BTF taken, in bytes, downloaded or decompressed or read from a file.
+    /// How long all archives may take together, waiting for another download on this machine included.
+    /// Environment: [`Settings::MAX_TIME`].
+    pub max_time: Duration,
+    /// How often a request that failed for a passing reason is made again, within the time.
+    pub retries: u32,
+    /// The largest BTF taken, in bytes, downloaded or decompressed or read from a file. Environment:
+    /// [`Settings::MAX_SIZE`].
     pub max_size: usize,
     /// Refuse what is matched by name rather than by build-id.
     pub exact_only: bool,
@@ -27,12 +57,19 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// No archive, the default cache, 30 s, 64 MiB.
+    /// No archive, the default cache of 256 MiB, 30 s an archive and 90 s in all, BTF of up to 64 MiB.
     fn default() -> Self {
         Self {
             urls: Vec::new(),
             cache: default_cache(rustix::process::geteuid().is_root(), |name| env::var_os(name)),
+            cache_size: 256 << 20,
+            embedded: None,
+            paths: Vec::new(),
+            whole_only: false,
+            miss_lifetime: Duration::from_secs(600),
             timeout: Duration::from_secs(30),
+            max_time: Duration::from_secs(90),
+            retries: 2,
             max_size: 64 << 20,
             exact_only: false,
             root: PathBuf::from("/"),
@@ -46,8 +83,18 @@ impl Settings {
     /// Environment variable: the cache's directory. Without it: `/var/cache/btf-archive` for root, else
     /// `$XDG_CACHE_HOME/btf-archive` or `$HOME/.cache/btf-archive`.
     pub const CACHE_PATH: &str = "BTF_ARCHIVE_CACHE_PATH";
+    /// Environment variable: bundles and directories on disk, separated by colons.
+    pub const PATH: &str = "BTF_ARCHIVE_PATH";
+    /// Environment variable: how many bytes the cache keeps; `K`, `M` and `G` may follow the number.
+    pub const CACHE_SIZE: &str = "BTF_ARCHIVE_CACHE_SIZE";
+    /// Environment variable: seconds for which a miss is remembered; 0 for not at all.
+    pub const MISSES: &str = "BTF_ARCHIVE_MISSES";
     /// Environment variable: seconds that one archive may take, fractions allowed.
     pub const TIMEOUT: &str = "BTF_ARCHIVE_TIMEOUT";
+    /// Environment variable: seconds that all archives may take together, fractions allowed.
+    pub const MAX_TIME: &str = "BTF_ARCHIVE_MAXTIME";
+    /// Environment variable: the largest BTF taken, in bytes; `K`, `M` and `G` may follow the number.
+    pub const MAX_SIZE: &str = "BTF_ARCHIVE_MAXSIZE";
 
     /// The settings of the environment; an empty variable counts as unset.
     ///
@@ -61,13 +108,14 @@ impl Settings {
         if let Some(path) = env::var_os(Self::CACHE_PATH).filter(|path| !path.is_empty()) {
             settings.cache = Some(path.into());
         }
-        if let Some(seconds) = text(Self::TIMEOUT)? {
-            settings.timeout = Self::parse_timeout(&seconds).map_err(|reason| Error::Setting {
-                name: Self::TIMEOUT,
-                value: seconds.escape_debug().to_string(),
-                reason,
-            })?;
+        if let Some(paths) = env::var_os(Self::PATH) {
+            settings.paths = env::split_paths(&paths).filter(|path| !path.as_os_str().is_empty()).collect();
         }
+        set(Self::TIMEOUT, Self::parse_timeout, &mut settings.timeout)?;
+        set(Self::MAX_TIME, Self::parse_timeout, &mut settings.max_time)?;
+        set(Self::MISSES, lifetime, &mut settings.miss_lifetime)?;
+        set(Self::CACHE_SIZE, size, &mut settings.cache_size)?;
+        set(Self::MAX_SIZE, |text| size(text).and_then(limit), &mut settings.max_size)?;
         Ok(settings)
     }
 
@@ -100,6 +148,47 @@ impl Settings {
             Err("it must be above 0 and at most 86400 seconds".to_owned())
         }
     }
+}
+
+/// Puts a variable's value, if it is set, in the place of the default.
+fn set<T>(
+    name: &'static str,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+    place: &mut T,
+) -> Result<(), Error> {
+    if let Some(text) = text(name)? {
+        let value = || text.escape_debug().to_string();
+        *place = parse(&text).map_err(|reason| Error::Setting { name, value: value(), reason })?;
+    }
+    Ok(())
+}
+
+/// Reads a number of bytes.
+fn size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let shift = match text.as_bytes().last() {
+        Some(b'K' | b'k') => 10,
+        Some(b'M' | b'm') => 20,
+        Some(b'G' | b'g') => 30,
+        _ => 0,
+    };
+    let number = if shift == 0 { text } else { &text[..text.len() - 1] };
+    let refuse = || "it must be a number of bytes, perhaps with K, M or G".to_owned();
+    number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift)).ok_or_else(refuse)
+}
+
+/// The largest BTF that is ever taken is what an archive may hold.
+fn limit(size: u64) -> Result<usize, String> {
+    let max = btf_archive::blob::MAX_RAW;
+    usize::try_from(size)
+        .ok()
+        .filter(|size| (1..=max).contains(size))
+        .ok_or_else(|| format!("it must be above 0 and at most {max}"))
+}
+
+/// Reads a time in seconds, 0 included.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    if text.trim() == "0" { Ok(Duration::ZERO) } else { Settings::parse_timeout(text) }
 }
 
 /// The value of a variable that is text.
@@ -160,6 +249,19 @@ mod tests {
         for text in ["", "0", "-1", "NaN", "inf", "1e300", "10s"] {
             assert!(Settings::parse_timeout(text).is_err(), "{text}");
         }
+    }
+
+    /// Check which sizes are taken.
+    #[test]
+    fn settings_size() {
+        assert_eq!(size(" 10 "), Ok(10));
+        assert_eq!(size("64M"), Ok(64 << 20));
+        assert_eq!(size("1g"), Ok(1 << 30));
+        for text in ["", "M", "-1", "1.5M", "99999999999G", "1 MB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+        assert!(limit(0).is_err() && limit(1 << 40).is_err());
+        assert_eq!(lifetime("0"), Ok(Duration::ZERO));
     }
 
     /// Check that addresses are split at white space and a bad one is told by number, without its text.

@@ -1,6 +1,7 @@
 //! What a machine has: every place asked, none skipped, and nothing downloaded.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -56,7 +57,7 @@ impl Loader {
     /// [`Error::Machine`] if the running kernel cannot be told.
     pub fn survey(&self) -> Result<Survey, Error> {
         let kernel = Kernel::running(&self.settings().root)?;
-        let look = |place: Place| match self.ask(&place, &kernel) {
+        let look = |place: Place| match self.ask(&place, &kernel, Duration::ZERO) {
             Ok(found) => Finding::Usable { place, identity: found.identity(), size: found.btf().len() },
             Err(reason) => Finding::Unusable(Attempt { place, reason }),
         };

@@ -84,7 +84,9 @@ fn unknown_kernel() {
     let error = host.loader(&[archive.url()]).get().unwrap_err();
     assert_eq!(error.class(), Class::NotFound);
     let Error::NoBtf(none) = error else { panic!("{error}") };
-    let Reason::NotInArchive { nearest } = &none.attempts.last().unwrap().reason else { panic!("{none}") };
+    let Reason::NotInArchive { nearest, .. } = &none.attempts.last().unwrap().reason else {
+        panic!("{none}")
+    };
     assert_eq!(nearest.len(), 1);
     assert_eq!(nearest[0].key.to_string(), OLDER);
     assert_eq!(nearest[0].build_id.unwrap().to_string(), OTHER_BUILD_ID);

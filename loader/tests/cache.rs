@@ -96,8 +96,8 @@ fn damaged() {
         }),
         ("an empty blob", |_, blob| fs::write(blob, b"").unwrap()),
         ("no blob", |_, blob| fs::remove_file(blob).unwrap()),
-        ("a record cut short", |host, _| fs::write(record(host), b"{\"format\":1,").unwrap()),
-        ("a newer record", |host, _| edit(host, "\"format\":1", "\"format\":2")),
+        ("a record cut short", |host, _| fs::write(record(host), b"{\"format\":2,").unwrap()),
+        ("a newer record", |host, _| edit(host, "\"format\":2", "\"format\":3")),
         ("another kernel's record", |host, _| edit(host, BUILD_ID, OTHER_BUILD_ID)),
     ];
     for (what, damage) in damage {

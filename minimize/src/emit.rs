@@ -6,6 +6,7 @@ use btf::{Builder, Kind, Ref, TypeId, visit_refs};
 use crate::error::Result;
 use crate::keep::{Keep, Parts};
 use crate::kernel::Kernel;
+use crate::types::MAX_WRITTEN_NAME;
 
 const HEADER_WORDS: usize = TYPE_HEADER_LEN / 4;
 const VLEN: u32 = 0x00ff_ffff;
@@ -33,7 +34,7 @@ pub(crate) fn emit(kernel: &Kernel<'_>, keep: &Keep) -> Result<(Vec<u8>, Vec<Typ
         visit_refs(&mut record, |what, word| match what {
             Ref::Type if *word == 0 => {}
             Ref::Type => *word = renumbered(*word),
-            Ref::String => match btf.string(btf::StrOffset(*word)) {
+            Ref::String => match btf.string_within(btf::StrOffset(*word), MAX_WRITTEN_NAME) {
                 Ok(string) => *word = builder.string(string).0,
                 Err(error) => failure = Some(error),
             },

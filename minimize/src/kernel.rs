@@ -3,14 +3,14 @@
 use std::hash::BuildHasher;
 use std::sync::OnceLock;
 
-use btf::{Btf, Kind, TypeId};
+use btf::{Btf, Kind, StrOffset, TypeId};
 use object::{Object as _, ObjectSection as _};
 
 use crate::error::{Error, Result};
 use crate::flavour::essential_name;
 use crate::object::Object;
 use crate::reason::Reason;
-use crate::types::{Types, kinds_compatible};
+use crate::types::{MAX_NAME, Types, kinds_compatible};
 
 /// The BTF of a kernel, ready for lookups by name.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl<'a> Kernel<'a> {
     /// When it is neither, or the BTF is damaged. The types are not checked beyond that ([`btf`]'s validation does so); relocations that
     /// meet a damaged type fail.
     pub fn open(data: &'a [u8]) -> Result<Kernel<'a>> {
-        Self::new(Btf::parse(raw(data)?)?)
+        Self::read(raw(data)?, None)
     }
 
     /// As [`Kernel::open`], for these objects, in half the time: of the kernel's names only theirs are looked up in advance. Other objects may be asked about
@@ -44,23 +44,36 @@ impl<'a> Kernel<'a> {
     /// # Errors
     /// Those of [`Kernel::open`].
     pub fn open_for(data: &'a [u8], objects: &[Object<'_>]) -> Result<Kernel<'a>> {
-        Self::indexed(Btf::parse(raw(data)?)?, Some(Wanted::of(objects)))
+        Self::read(raw(data)?, Some(Wanted::of(objects)))
     }
 
     /// Indexes BTF that is already read.
     ///
     /// # Errors
-    /// When a name is outside the string section.
+    /// When a name is outside the string section, or longer than any compiler's.
     pub fn new(btf: Btf<'a>) -> Result<Kernel<'a>> {
-        Self::indexed(btf, None)
+        let index = NameIndex::of_all(&btf)?;
+        Ok(Self::indexed(btf, index, None))
     }
 
-    fn indexed(btf: Btf<'a>, wanted: Option<Wanted>) -> Result<Kernel<'a>> {
-        let index = NameIndex::build(&btf, wanted.as_ref())?;
+    fn read(data: &'a [u8], wanted: Option<Wanted>) -> Result<Kernel<'a>> {
+        let mut named = Vec::with_capacity(if wanted.is_some() { 64 } else { data.len() / 64 });
+        let btf = Btf::parse_seeing(data, |strings, id, kind, name| {
+            if may_be_asked_for(kind, name)
+                && wanted.as_ref().is_none_or(|wanted| wanted.may_be(strings, name))
+            {
+                named.push((id, name));
+            }
+        })?;
+        let index = NameIndex::build(&btf, &named, wanted.as_ref())?;
+        Ok(Self::indexed(btf, index, wanted))
+    }
+
+    fn indexed(btf: Btf<'a>, index: NameIndex, wanted: Option<Wanted>) -> Kernel<'a> {
         let long = btf.long_type();
         let pointer_size = long.and_then(|ty| ty.size()).unwrap_or(8);
         let long = long.map(|ty| ty.id());
-        Ok(Kernel { index, wanted, whole: OnceLock::new(), modules_from: None, pointer_size, long, btf })
+        Kernel { index, wanted, whole: OnceLock::new(), modules_from: None, pointer_size, long, btf }
     }
 
     /// Says which types are modules'.
@@ -85,8 +98,7 @@ impl<'a> Kernel<'a> {
         let index = match &self.wanted {
             // Reading the names again finds no fault that opening the kernel did not.
             Some(wanted) if !wanted.contains(hash) => {
-                let build =
-                    || NameIndex::build(&self.btf, None).unwrap_or_else(|_| NameIndex::of(Vec::new()));
+                let build = || NameIndex::of_all(&self.btf).unwrap_or_else(|_| NameIndex::of(Vec::new()));
                 self.whole.get_or_init(build)
             }
             _ => &self.index,
@@ -94,11 +106,25 @@ impl<'a> Kernel<'a> {
         let found = index.entries(hash).filter(move |&id| {
             self.btf.ty(id).is_ok_and(|ty| {
                 kinds_compatible(Some(ty.kind()), Some(kind))
-                    && self.btf.name(&ty).is_ok_and(|name| essential_name(name) == essential)
+                    && self
+                        .btf
+                        .string_within(ty.name_offset(), MAX_NAME)
+                        .is_ok_and(|name| essential_name(name) == essential)
             })
         });
         let end = self.modules_from.filter(|&first| found.clone().next().is_some_and(|id| id < first));
         found.take_while(move |&id| end.is_none_or(|end| id < end))
+    }
+
+    /// Whether the objects ask for types that this kernel has none of: those may be modules'.
+    pub fn lacks_any(&self, objects: &[Object<'_>]) -> bool {
+        self.lacking(objects).next().is_some()
+    }
+
+    /// The names of those types.
+    pub(crate) fn lacking<'o>(&self, objects: &'o [Object<'_>]) -> impl Iterator<Item = &'o [u8]> {
+        let roots = objects.iter().flat_map(|object| &object.roots);
+        roots.filter(|root| self.candidates(root.name, root.kind).next().is_none()).map(|root| root.name)
     }
 
     pub(crate) fn types(&self) -> Types<'_, 'a> {
@@ -154,6 +180,12 @@ impl Wanted {
         self.hashes.binary_search(&hash).is_ok()
     }
 
+    /// Whether a name may be one of them, as far as its first bytes tell.
+    fn may_be(&self, strings: &[u8], name: StrOffset) -> bool {
+        let beginning = strings.get(name.0 as usize..).and_then(|rest| rest.first_chunk());
+        beginning.is_none_or(|&beginning| self.may_begin(beginning))
+    }
+
     /// Whether a name with this beginning, and then its end and anything, may be one of them.
     fn may_begin(&self, beginning: [u8; 4]) -> bool {
         let word = u32::from_le_bytes(beginning);
@@ -185,31 +217,25 @@ struct Entry {
 }
 
 impl NameIndex {
-    fn build(btf: &Btf<'_>, wanted: Option<&Wanted>) -> Result<NameIndex> {
-        let strings = if btf.base().is_none() { btf.string_section() } else { &[] };
-        let guess = if wanted.is_some() { 64 } else { btf.type_count() as usize / 2 };
-        let mut named = Vec::with_capacity(guess);
-        for (id, kind, name) in btf.headers() {
-            // Functions are half of a kernel's types, and no relocation about a function has an answer. No object of today can mean a kind that
-            // is not known.
-            if matches!(kind, None | Some(Kind::Func)) || name.0 == 0 {
-                continue;
-            }
-            if let Some(wanted) = wanted
-                && let Some(&beginning) = strings.get(name.0 as usize..).and_then(|rest| rest.first_chunk())
-                && !wanted.may_begin(beginning)
-            {
-                continue;
-            }
-            let name = btf.string(name)?;
+    /// Of all names of a blob.
+    fn of_all(btf: &Btf<'_>) -> Result<NameIndex> {
+        let named = btf.headers().filter(|&(_, kind, name)| may_be_asked_for(kind, name));
+        Self::build(btf, &named.map(|(id, _, name)| (id, name)).collect::<Vec<_>>(), None)
+    }
+
+    /// Of these types and where their names are, in ascending order of ids.
+    fn build(btf: &Btf<'_>, named: &[(TypeId, StrOffset)], wanted: Option<&Wanted>) -> Result<NameIndex> {
+        let mut entries = Vec::with_capacity(named.len());
+        for &(id, name) in named {
+            let name = btf.string_within(name, MAX_NAME)?;
             if !name.is_empty() {
                 let hash = hash(essential_name(name));
                 if wanted.is_none_or(|wanted| wanted.contains(hash)) {
-                    named.push(Entry { hash, id });
+                    entries.push(Entry { hash, id });
                 }
             }
         }
-        Ok(Self::of(named))
+        Ok(Self::of(entries))
     }
 
     fn of(named: Vec<Entry>) -> NameIndex {
@@ -239,6 +265,12 @@ impl NameIndex {
         let entries = &self.entries[self.starts[bucket] as usize..self.starts[bucket + 1] as usize];
         entries.iter().filter(move |entry| entry.hash == hash).map(|entry| entry.id)
     }
+}
+
+/// Whether a type is one that a relocation may mean. Functions are half of a kernel's types, and no relocation about a function has an answer; no object of
+/// today can mean a kind that is not known.
+pub(crate) fn may_be_asked_for(kind: Option<Kind>, name: StrOffset) -> bool {
+    !matches!(kind, None | Some(Kind::Func)) && name.0 != 0
 }
 
 fn hash(name: &[u8]) -> u32 {
@@ -300,7 +332,7 @@ mod tests {
         let whole = Kernel::open(&blob).unwrap();
         for wanted in names {
             let wanted = Wanted::of_names([essential_name(wanted.as_bytes())]);
-            let kernel = Kernel::indexed(Btf::parse(&blob).unwrap(), Some(wanted)).unwrap();
+            let kernel = Kernel::read(&blob, Some(wanted)).unwrap();
             for name in names {
                 let name = essential_name(name.as_bytes());
                 let found = |kernel: &Kernel<'_>| kernel.candidates(name, Kind::Struct).collect::<Vec<_>>();

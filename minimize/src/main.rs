@@ -39,6 +39,11 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         eprintln!("btf-minimize: {error:#}");
-        ExitCode::FAILURE
+        let reader = error.downcast_ref::<btf_archive::reader::Error>();
+        if reader.is_some_and(btf_archive::reader::Error::is_refusal) {
+            ExitCode::from(4)
+        } else {
+            ExitCode::FAILURE
+        }
     })
 }

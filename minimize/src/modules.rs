@@ -4,12 +4,16 @@
 //! (`bpf_core_find_cands` of libbpf). They do so only on kernels that show the BTF of modules; where minimised BTF comes out of a file, the modules' types
 //! must be in it.
 
+use std::collections::HashSet;
+
 use btf::{Btf, Builder, Ref, TypeId, visit_refs};
 use object::{Object as _, ObjectSection as _};
 
 use crate::error::{Error, Result};
-use crate::kernel::{Kernel, raw};
+use crate::flavour::essential_name;
+use crate::kernel::{Kernel, may_be_asked_for, raw};
 use crate::object::Object;
+use crate::types::MAX_NAME;
 
 /// A kernel's BTF and that of some of its modules.
 #[derive(Clone, Debug)]
@@ -39,6 +43,34 @@ impl WithModules {
         Ok(WithModules { blob: builder.finish(kernel.endian())?, first: TypeId(kernel.type_count()) })
     }
 
+    /// As [`Self::new`], for these objects only, and `None` where no module has anything for them: modules are left out that have no type of which the objects ask
+    /// and the kernel has none, which are nearly all of them.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`]; nothing but the names is looked at in modules that are left out.
+    pub fn for_objects(
+        kernel: &Kernel<'_>,
+        modules: &[&[u8]],
+        objects: &[Object<'_>],
+    ) -> Result<Option<WithModules>> {
+        let lacking: HashSet<&[u8]> = kernel.lacking(objects).collect();
+        let mut useful = Vec::new();
+        for (index, module) in modules.iter().enumerate() {
+            let wrong = |error: Error| Error::Module { index, reason: error.to_string() };
+            if !lacking.is_empty() && has_any(kernel.btf(), module, &lacking).map_err(wrong)? {
+                useful.push(index);
+            }
+        }
+        if useful.is_empty() {
+            return Ok(None);
+        }
+        let chosen: Vec<_> = useful.iter().map(|&index| modules[index]).collect();
+        Self::new(kernel.btf().bytes(), &chosen).map(Some).map_err(|error| match error {
+            Error::Module { index, reason } => Error::Module { index: useful[index], reason },
+            error => error,
+        })
+    }
+
     /// Opens them for any number of objects.
     ///
     /// # Errors
@@ -56,6 +88,25 @@ impl WithModules {
     }
 }
 
+/// Whether a module has a type of its own with one of these essential names.
+fn has_any(kernel: &Btf<'_>, module: &[u8], names: &HashSet<&[u8]>) -> Result<bool> {
+    let module = parse(kernel, module)?;
+    for (_, kind, name) in module.headers() {
+        if may_be_asked_for(kind, name)
+            && names.contains(essential_name(module.string_within(name, MAX_NAME)?))
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A module's BTF: split on the kernel's, or alone. The strings of split BTF go on after those of its base, and do not start with an empty one.
+fn parse<'b>(kernel: &'b Btf<'b>, module: &'b [u8]) -> Result<Btf<'b>> {
+    let data = raw(module)?;
+    Ok(Btf::parse(data).or_else(|_| Btf::parse_split(data, kernel))?)
+}
+
 /// Adds a module's own types.
 fn append(all: &mut Builder, kernel: &Btf<'_>, module: &[u8], index: usize) -> Result<()> {
     if module.starts_with(b"\x7fELF")
@@ -66,9 +117,7 @@ fn append(all: &mut Builder, kernel: &Btf<'_>, module: &[u8], index: usize) -> R
             "its BTF has a base of its own (.BTF.base), which only a running kernel puts on its types";
         return Err(Error::Module { index, reason: reason.into() });
     }
-    let data = raw(module)?;
-    // The strings of split BTF go on after those of its base, and do not start with an empty one.
-    let module = Btf::parse(data).or_else(|_| Btf::parse_split(data, kernel))?;
+    let module = parse(kernel, module)?;
     let (first, moved) = (module.first_id().0, all.next_id().0);
     let renumber = |id: TypeId| if id < TypeId(first) { id } else { TypeId(id.0 - first + moved) };
     let count = module.type_count();

@@ -1,17 +1,19 @@
 //! A BPF object: its relocations, read from ELF, `.BTF` and `.BTF.ext`, and prepared for any number of kernels.
 
+use std::sync::OnceLock;
+
 use btf::{BStr, Btf, Kind, TypeId};
 use hashbrown::HashMap;
 use object::elf::{EM_BPF, EM_NONE, Machine};
 use object::read::elf::FileHeader as _;
-use object::{Object as _, ObjectSection as _};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
 use crate::error::{Error, Result};
 use crate::ext::{Ext, Table};
 use crate::reason::Reason;
 use crate::relocation::{Relocation, RelocationKind};
 use crate::spec::Spec;
-use crate::types::Types;
+use crate::types::{MAX_NAME, Types};
 
 type FixedHash = foldhash::fast::FixedState;
 
@@ -26,6 +28,20 @@ pub struct Object<'a> {
     /// What the relocations mean; the same one twice is here once.
     pub(crate) specs: Vec<Result<Spec<'a>, Reason>>,
     pub(crate) roots: Vec<Root<'a>>,
+    /// What `.BTF.ext` tells of the code, once somebody asks.
+    told: OnceLock<Told<'a>>,
+}
+
+/// Records of an ELF section's code, in the order of the instructions that they begin with.
+type Records<'a, const WORDS: usize> = HashMap<&'a BStr, Vec<[u32; WORDS]>, FixedHash>;
+
+/// What `.BTF.ext` tells of the code.
+#[derive(Debug)]
+struct Told<'a> {
+    /// `struct bpf_func_info`.
+    functions: Records<'a, 2>,
+    /// `struct bpf_line_info`.
+    lines: Records<'a, 4>,
 }
 
 /// The relocations that share a type, and therefore its candidates in the kernel.
@@ -48,7 +64,7 @@ impl<'a> Object<'a> {
     /// # Errors
     /// When it is not a BPF object, or `.BTF` or `.BTF.ext` are damaged.
     pub fn parse(data: &'a [u8]) -> Result<Object<'a>> {
-        let file = object::File::parse(data).map_err(|error| Error::Elf { reason: error.to_string() })?;
+        let file = open_elf(data)?;
         match machine(&file) {
             Some(EM_BPF | EM_NONE) => {} // compilers before EM_BPF wrote none
             machine => return Err(Error::NotBpf { machine: machine.map_or(0, |machine| machine.0) }),
@@ -70,6 +86,7 @@ impl<'a> Object<'a> {
                 spec_of: Vec::new(),
                 specs: Vec::new(),
                 roots: Vec::new(),
+                told: OnceLock::new(),
             });
         };
         if btf.endian() != ext.endian {
@@ -97,7 +114,7 @@ impl<'a> Object<'a> {
         let mut root_of_spec: Vec<Option<(u32, u32)>> = Vec::new();
         for group in ext.relocations.groups(ext.endian) {
             let group = group?;
-            let section = btf.string(group.section)?;
+            let section = btf.string_within(group.section, MAX_NAME)?;
             let code = code(section).unwrap_or_default();
             for [instruction_offset, root, access, kind] in group.records() {
                 let index = relocations.len() as u32;
@@ -108,7 +125,7 @@ impl<'a> Object<'a> {
                         .get(instruction_offset as usize)
                         .is_none_or(|&opcode| accesses_memory(opcode)),
                     root: TypeId(root),
-                    access: btf.string(btf::StrOffset(access))?,
+                    access: btf.string_within(btf::StrOffset(access), MAX_NAME)?,
                     kind_number: kind,
                 };
                 let spec = *known_specs
@@ -141,7 +158,15 @@ impl<'a> Object<'a> {
                 spec_of.push(spec);
             }
         }
-        Ok(Object { btf: Some(btf), ext: Some(ext), relocations, spec_of, specs, roots })
+        Ok(Object {
+            btf: Some(btf),
+            ext: Some(ext),
+            relocations,
+            spec_of,
+            specs,
+            roots,
+            told: OnceLock::new(),
+        })
     }
 
     /// The relocations, in the order of `.BTF.ext`, which is the order in which a loader resolves them.
@@ -156,15 +181,15 @@ impl<'a> Object<'a> {
 
     /// The function that a relocation's instruction belongs to, where `.BTF.ext` tells.
     pub fn function(&self, relocation: &Relocation<'_>) -> Option<&'a BStr> {
-        let [_, id] = self.nearest(self.ext?.functions, relocation)?;
+        let [_, id] = nearest(&self.told()?.functions, relocation)?;
         let btf = self.btf.as_ref()?;
         btf.name(&btf.ty(TypeId(id)).ok()?).ok()
     }
 
     /// The source file and line of a relocation's instruction, where `.BTF.ext` tells.
     pub fn source_line(&self, relocation: &Relocation<'_>) -> Option<(&'a BStr, u32)> {
-        let [_, file, _, position] = self.nearest(self.ext?.lines, relocation)?;
-        let file = self.btf.as_ref()?.string(btf::StrOffset(file)).ok()?;
+        let [_, file, _, position] = nearest(&self.told()?.lines, relocation)?;
+        let file = self.btf.as_ref()?.string_within(btf::StrOffset(file), MAX_NAME).ok()?;
         Some((file, position >> 10))
     }
 
@@ -203,21 +228,56 @@ impl<'a> Object<'a> {
         &self.specs[self.spec_of[relocation] as usize]
     }
 
-    /// The last record at or before an instruction.
-    fn nearest<const WORDS: usize>(
-        &self,
-        table: Table<'a>,
-        relocation: &Relocation<'_>,
-    ) -> Option<[u32; WORDS]> {
-        let (btf, endian) = (self.btf.as_ref()?, self.ext?.endian);
-        table
-            .groups(endian)
-            .map_while(Result::ok)
-            .filter(|group| btf.string(group.section).is_ok_and(|name| name == relocation.section))
-            .flat_map(|group| group.records::<WORDS>().collect::<Vec<_>>())
-            .filter(|record| record[0] <= relocation.instruction_offset)
-            .max_by_key(|record| record[0])
+    fn told(&self) -> Option<&Told<'a>> {
+        let (btf, ext) = (self.btf.as_ref()?, self.ext.as_ref()?);
+        Some(self.told.get_or_init(|| Told {
+            functions: records(btf, ext.functions, ext.endian),
+            lines: records(btf, ext.lines, ext.endian),
+        }))
     }
+}
+
+/// A table's records by section, up to the first damaged one.
+fn records<'a, const WORDS: usize>(
+    btf: &Btf<'a>,
+    table: Table<'a>,
+    endian: btf::Endian,
+) -> Records<'a, WORDS> {
+    let mut records = Records::default();
+    for group in table.groups(endian).map_while(Result::ok) {
+        if let Ok(section) = btf.string_within(group.section, MAX_NAME) {
+            records.entry(section).or_default().extend(group.records::<WORDS>());
+        }
+    }
+    records.values_mut().for_each(|records| records.sort_by_key(|record| record[0]));
+    records
+}
+
+/// The last record at or before a relocation's instruction.
+fn nearest<const WORDS: usize>(
+    records: &Records<'_, WORDS>,
+    relocation: &Relocation<'_>,
+) -> Option<[u32; WORDS]> {
+    let records = records.get(relocation.section)?;
+    let after = records.partition_point(|record| record[0] <= relocation.instruction_offset);
+    Some(records[after.checked_sub(1)?])
+}
+
+/// Most bytes of names in an ELF file: they may overlap, and be looked at as often as there are sections and symbols.
+const MAX_ELF_NAMES: usize = 1 << 26;
+
+/// Opens an ELF file whose names are not more than there is time for.
+pub(crate) fn open_elf(data: &[u8]) -> Result<object::File<'_>> {
+    let file = object::File::parse(data).map_err(|error| Error::Elf { reason: error.to_string() })?;
+    let sections = file.sections().map(|section| section.name_bytes().map_or(0, <[u8]>::len));
+    let symbols = file.symbols().map(|symbol| symbol.name_bytes().map_or(0, <[u8]>::len));
+    let mut left = MAX_ELF_NAMES;
+    for len in sections.chain(symbols) {
+        left = left.checked_sub(len).ok_or_else(|| Error::Elf {
+            reason: format!("names of sections and symbols have more than {MAX_ELF_NAMES} bytes"),
+        })?;
+    }
+    Ok(file)
 }
 
 /// Whether an instruction is of the classes `BPF_LDX`, `BPF_ST` or `BPF_STX`.

@@ -4,6 +4,10 @@ use btf::{BStr, Btf, Kind, StrOffset, Type, TypeId};
 
 use crate::reason::Reason;
 
+/// Longest name that is looked at, in bytes: eight times what a kernel accepts (`KSYM_NAME_LEN`).
+pub(crate) const MAX_NAME: usize = 4096;
+/// Longest name that is written: twice what a kernel accepts.
+pub(crate) const MAX_WRITTEN_NAME: usize = 1023;
 /// Longest chain of typedefs and qualifiers followed. C compilers nest a handful; libbpf would follow a cycle for ever.
 const MAX_CHAIN: u32 = 4096;
 /// Most steps from a type to its size (`MAX_RESOLVE_DEPTH` of libbpf).
@@ -107,7 +111,7 @@ impl<'a> Types<'_, 'a> {
 
     /// A string of this side.
     pub(crate) fn string(self, offset: StrOffset) -> Result<&'a BStr, Reason> {
-        self.btf.string(offset).map_err(self.fault)
+        self.btf.string_within(offset, MAX_NAME).map_err(self.fault)
     }
 
     /// The name of a type; empty for void and anonymous types.

@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 
 use btf_archive::bundle::Bundle;
 use btf_archive::store::{Archive, KernelDraft};
+use btf_archive::trust::{KeyList, Policy, PublicKey, SigningKey};
 use btf_archive::{BuildId, Digest, Provenance, Source, Trust, blob};
 use judge::succeed;
 use object::{Object as _, ObjectSection as _};
@@ -152,7 +153,7 @@ fn single_file() {
             let kernel = bundle.by_key(&key.parse().unwrap()).unwrap();
             assert_eq!(*kernel.btf().unwrap(), desk.minimised(file), "{key}");
             let source = Digest::of(&fs::read(desk.path(file)).unwrap());
-            assert_eq!(kernel.source(), source.as_bytes()[..8]);
+            assert_eq!(kernel.source().unwrap(), source.as_bytes()[..8]);
             let build_id = BuildId::new(&[index as u8 + 1; 20]).unwrap();
             assert_eq!(bundle.by_build_id(&build_id).unwrap().key(), *key);
         }
@@ -379,4 +380,61 @@ fn stale() {
     let output = desk.bundle(&["--archive", "archive", "--check-stale", "program.o"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("no record"), "{}", text(&output.stderr));
+}
+
+/// Check that an archive is taken by who pinned its root, and refused with exit code 4 by who pinned another, or if it is not
+/// signed.
+#[test]
+fn bundle_pinned_root() {
+    let desk = Desk::new();
+    let location = desk.archive("archive", &KERNELS[..1]);
+    let [root, key, other] = [(); 3].map(|()| SigningKey::generate("test", None).unwrap());
+    let secret = |(file, _): &(String, PublicKey)| SigningKey::read(file, None).unwrap();
+    let bundle = |pinned: &PublicKey| {
+        let seen = desk.path("seen.json");
+        let pinned = ["--root-key", &pinned.to_string(), "--seen", seen.to_str().unwrap()];
+        let output = desk.bundle(&[&["--archive", "archive", "-o", "out.tar.zst"], &pinned[..]].concat());
+        (output.status.code(), text(&output.stderr))
+    };
+    let (code, stderr) = bundle(&root.1);
+    assert!(code == Some(4) && stderr.contains("not signed"), "{stderr}");
+
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let mut archive = Archive::open(&location).await.unwrap();
+        archive.sign_with(secret(&key));
+        let mut list = KeyList::new(1);
+        list.add(key.1.clone(), 1, u64::MAX).unwrap();
+        let json = list.encode().unwrap();
+        let signature = secret(&root).sign(&json, "keys").unwrap();
+        archive.install_keys(&Policy::new(vec![root.1.clone()]), &json, signature.as_bytes()).await.unwrap();
+    });
+    let (code, stderr) = bundle(&root.1);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(fs::read_to_string(desk.path("seen.json")).unwrap().contains("\"number\": 1"));
+    let (code, stderr) = bundle(&other.1);
+    assert!(code == Some(4) && stderr.contains("not a pinned root key"), "{stderr}");
+}
+
+/// Check what makes a bundle of files stale: other BTF where the objects need it, and nothing that they do not look at.
+#[test]
+fn stale_files() {
+    let desk = Desk::new();
+    let tree = desk.path("debian/12/x86_64");
+    fs::create_dir_all(&tree).unwrap();
+    let name = "debian/12/x86_64/6.1.0-50-amd64.btf";
+    for layout in ["single", "dir"] {
+        fs::copy(desk.path("new"), desk.path(name)).unwrap();
+        let output = desk.bundle(&["--btf", name, "--layout", layout, "-o", layout]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        for (file, code, said) in [
+            ("new", 0, "up to date with 1 object and 1 kernel"),
+            ("newer", 0, "up to date with 1 object and 1 kernel"),
+            ("old", 1, "kernel debian/12/x86_64/6.1.0-50-amd64: what the objects need of it is other BTF"),
+        ] {
+            fs::copy(desk.path(file), desk.path(name)).unwrap();
+            let output = desk.bundle(&["--btf", name, "--check-stale", layout]);
+            assert_eq!(output.status.code(), Some(code), "{layout} {file}: {}", text(&output.stderr));
+            assert!(text(&output.stdout).contains(said), "{layout} {file}: {}", text(&output.stdout));
+        }
+    }
 }

@@ -168,3 +168,28 @@ fn exponential_types() {
     }
     assert_eq!(minimize(&kernel, &[object]).unwrap().problems.len(), 3);
 }
+
+/// Check that names longer than any compiler's are errors, in kernels and of the relocation that has one: names overlap, and each of them could be as long as the blob.
+#[test]
+fn long_names() {
+    let kernel = |name: &[u8], member: &[u8]| {
+        let mut builder = Builder::new();
+        let int = builder.int(b"int", 4, btf::Int { encoding: 1, bit_offset: 0, bits: 32 });
+        let name_of_member = builder.string(member);
+        let pid = builder.string(b"pid");
+        let member = |name, bit_offset| Member { name, ty: int, bit_offset, bit_width: 0 };
+        let members = [member(name_of_member, 0), member(pid, 32)];
+        builder.composite(Kind::Struct, name, 8, &members).unwrap();
+        builder.finish(Endian::Little).unwrap()
+    };
+    let long = vec![b'x'; 5000];
+    let object = sample("task");
+    let objects = [Object::parse(&object).unwrap()];
+    let opened = kernel(&long, b"a");
+    assert!(matches!(Kernel::open(&opened), Err(Error::Btf(btf::Error::TooLarge { .. }))));
+    let opened = kernel(b"task_struct", &long);
+    let kernel = Kernel::open(&opened).unwrap();
+    let damaged = |reason: &Reason| matches!(reason, Reason::KernelBtf(btf::Error::TooLarge { .. }));
+    assert!(resolve(&kernel, &objects[0]).iter().any(|answer| answer.as_ref().is_err_and(damaged)));
+    assert!(matches!(minimize(&kernel, &objects), Err(Error::Btf(btf::Error::TooLarge { .. }))));
+}

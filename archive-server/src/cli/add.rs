@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use btf_archive::store::{Added, Archive, Error, KernelDraft};
+use btf_archive::store::{Added, Error, KernelDraft};
 use btf_archive::{BuildId, Key, Provenance, Source, Trust};
 use btf_archive_server::intake::{self, Intake};
 use serde_json::json;
 
 use super::REFUSED;
+use super::archive::{ArchiveArgs, SigningArgs};
 
 /// Add the BTF of one kernel by hand, and publish a snapshot.
 ///
@@ -17,12 +18,10 @@ use super::REFUSED;
 /// there already with other BTF is refused, with exit code 4.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The archive's directory.
-    #[arg(long, value_name = "DIR", env = "BTF_ARCHIVE_SERVER_ARCHIVE")]
-    archive: PathBuf,
-    /// PostgreSQL database with the archive's catalog, postgres://USER@HOST/DATABASE [default: SQLite in the archive]
-    #[arg(long, value_name = "URL", env = "BTF_ARCHIVE_CATALOG", hide_env_values = true)]
-    catalog: Option<String>,
+    #[command(flatten)]
+    archive: ArchiveArgs,
+    #[command(flatten)]
+    signing: SigningArgs,
     /// The kernel: os-release's ID and VERSION_ID, architecture, `uname -r`, as in debian/11/i386/5.10.0-30-686-pae.
     #[arg(long, value_name = "D/V/A/R")]
     key: Key,
@@ -37,7 +36,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    let Args { archive: directory, catalog, key, build_id: told, json, file } = args;
+    let Args { archive: place, signing, key, build_id: told, json, file } = args;
     let Intake { btf, build_id } = match intake::read(&file) {
         Ok(intake) => intake,
         Err(error @ intake::Error::Io(_)) => return Err(error).with_context(|| file.display().to_string()),
@@ -49,8 +48,9 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         let reason = format!("{}: has build-id {found}, not {told}", file.display());
         return Ok(refuse(anyhow::anyhow!(reason)));
     }
-    let archive =
-        Archive::create_with(&directory, catalog.as_deref()).await.context("cannot open the archive")?;
+    let mut archive = place.create().await.context("cannot open the archive")?;
+    signing.sign(&mut archive)?;
+    archive.check_signing().await?;
     let provenance = Provenance {
         package: None,
         package_version: None,
@@ -66,7 +66,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         Err(error @ (Error::Conflict { .. } | Error::BuildIdConflict { .. })) => {
             return Ok(refuse(error.into()));
         }
-        Err(error) => return Err(error).context(directory.display().to_string()),
+        Err(error) => return Err(error).context(place.named()),
     };
     let published =
         archive.publish().await.context("the kernel is added, but no snapshot could be published")?;

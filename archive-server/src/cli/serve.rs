@@ -1,15 +1,18 @@
 //! `btf-archive-server serve`: the HTTP service.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use btf_archive::store::Archive;
+use btf_archive::store::{Archive, Error};
 use btf_archive_server::Options;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+
+use super::archive::ArchiveArgs;
 
 /// Serve an archive over HTTP.
 ///
@@ -17,12 +20,17 @@ use tokio::signal::unix::{SignalKind, signal};
 /// (BTF_ARCHIVE_SERVER_LOG=access=off,info silences it). SIGTERM and SIGINT let downloads finish.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The archive: a directory, as `btfgen sync` or `btf-archive-server add` makes it.
-    #[arg(long, value_name = "DIR", env = "BTF_ARCHIVE_SERVER_ARCHIVE")]
-    archive: PathBuf,
-    /// PostgreSQL database with the archive's catalog, postgres://USER@HOST/DATABASE [default: SQLite in the archive]
-    #[arg(long, value_name = "URL", env = "BTF_ARCHIVE_CATALOG", hide_env_values = true)]
-    catalog: Option<String>,
+    #[command(flatten)]
+    archive: ArchiveArgs,
+    /// Change nothing, not even the catalog: serve what the newest snapshot has, and what is published later.
+    #[arg(long)]
+    read_only: bool,
+    /// Seconds between looks for snapshots that others published.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = clap::value_parser!(u32).range(1..))]
+    refresh: u32,
+    /// Read the whole archive again and again, this many bytes a second (as stored), and report what has rotted in the log and the metrics.
+    #[arg(long, value_name = "BYTES")]
+    scrub: Option<NonZeroU64>,
     /// Where to listen. Port 0 takes any free one.
     #[arg(
         long,
@@ -50,10 +58,11 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     if let Some(file) = &args.ready_file {
         remove(file)?;
     }
-    let archive = Archive::open_with(&args.archive, args.catalog.as_deref()).await.with_context(|| {
+    let opened = if args.read_only { args.archive.open_read_only().await } else { open(&args.archive).await };
+    let archive = opened.with_context(|| {
         format!(
             "cannot open {}; `btfgen sync` or `btf-archive-server add` makes an archive",
-            args.archive.display()
+            args.archive.named()
         )
     })?;
     let listener =
@@ -72,12 +81,28 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         deadline: Duration::from_secs(args.request_timeout.into()),
         grace: Duration::from_secs(args.shutdown_timeout.into()),
         connections: args.max_connections as usize,
+        refresh: Duration::from_secs(args.refresh.into()),
+        scrub: args.scrub,
     };
     btf_archive_server::serve(archive, listener, options, stop).await;
     if let Some(file) = &args.ready_file {
         remove(file)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the archive; where nothing may be written, to be read only.
+async fn open(place: &ArchiveArgs) -> Result<Archive, Error> {
+    match place.open().await {
+        Err(Error::Io { path, source })
+            if matches!(source.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) =>
+        {
+            let path = path.display();
+            tracing::warn!("{path}: {source}: serving the newest snapshot of an archive that is only read");
+            place.open_read_only().await
+        }
+        opened => opened,
+    }
 }
 
 /// Ready when SIGTERM or SIGINT comes.

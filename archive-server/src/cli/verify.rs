@@ -1,34 +1,30 @@
 //! `btf-archive-server verify`: is everything there, and what it should be?
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use btf_archive::store::{Archive, Error};
+use btf_archive::store::Error;
 use btf_archive_server::verify;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::REFUSED;
+use super::archive::ArchiveArgs;
+use super::progress;
 
 /// Check a whole archive: the chain of snapshots, and that every blob is there, has its digest, and is valid BTF.
 ///
 /// Exit code 4 if anything is damaged or missing.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The archive's directory.
-    #[arg(long, value_name = "DIR", env = "BTF_ARCHIVE_SERVER_ARCHIVE")]
-    archive: PathBuf,
-    /// PostgreSQL database with the archive's catalog, postgres://USER@HOST/DATABASE [default: SQLite in the archive]
-    #[arg(long, value_name = "URL", env = "BTF_ARCHIVE_CATALOG", hide_env_values = true)]
-    catalog: Option<String>,
+    #[command(flatten)]
+    archive: ArchiveArgs,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    let archive = match Archive::open_with(&args.archive, args.catalog.as_deref()).await {
+    let archive = match args.archive.open().await {
         Ok(archive) => Arc::new(archive),
         // The newest snapshot is read to open the archive.
         Err(error @ (Error::Object { .. } | Error::Missing { .. })) => {
@@ -38,9 +34,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         Err(error) => return Err(error).context("cannot open the archive"),
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    // Hides itself where stderr is no terminal.
-    let bar = ProgressBar::no_length()
-        .with_style(ProgressStyle::with_template("{bar:40} {pos}/{len} blobs {eta}")?);
+    let bar = progress::bar("blobs");
     let report = verify::verify(&archive, cores, |done, total| {
         bar.set_length(total);
         bar.set_position(done);

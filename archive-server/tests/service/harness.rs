@@ -121,11 +121,15 @@ impl Server {
 
     /// A server over the archive in `archive/` of this directory.
     pub(crate) fn start_over(directory: TempDir, arguments: &[&str]) -> Server {
+        let archive = directory.path().join("archive");
+        Self::start_with(directory, program().arg("serve").arg("--archive").arg(archive).args(arguments))
+    }
+
+    /// This server, with its log in this directory.
+    pub(crate) fn start_with(directory: TempDir, serve: &mut Command) -> Server {
         let log = std::fs::File::create(directory.path().join("log")).unwrap();
-        let mut child = program()
-            .args(["serve", "--listen", "127.0.0.1:0", "--archive"])
-            .arg(directory.path().join("archive"))
-            .args(arguments)
+        let mut child = serve
+            .args(["--listen", "127.0.0.1:0"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -8,6 +8,12 @@ mod dialects;
 mod harness;
 mod hostile;
 mod kernels;
+mod keys;
 mod lookup;
 mod operations;
+#[path = "../../../archive/tests/postgres/mod.rs"]
+mod postgresql;
+#[path = "../../../archive/tests/s3/mod.rs"]
+mod s3_server;
 mod tree;
+mod upkeep;

@@ -23,10 +23,16 @@ async fn from_latest_to_btf() {
     assert_eq!(header(&stored, "cache-control"), Some("public, max-age=300, must-revalidate"));
     let stored = stored.bytes().await.unwrap();
     latest.digest.check(&stored).unwrap();
-    let snapshot = snapshot::Snapshot::decode(&stored).unwrap();
-    assert_eq!(snapshot.kernels.len(), ALL.len());
+    let snapshot::Head::Index(index) = snapshot::Head::decode(&stored).unwrap() else { panic!("format 1") };
+    assert_eq!(index.kernels, ALL.len() as u64);
 
-    let kernel = snapshot.kernel(&BOOKWORM.0.parse().unwrap()).unwrap();
+    let key = BOOKWORM.0.parse().unwrap();
+    let place = index.part_of(&key).unwrap();
+    let stored = server.get(&format!("/{}", index.parts[place].path())).await;
+    assert_eq!(header(&stored, "content-encoding"), None);
+    assert_eq!(header(&stored, "cache-control"), Some("public, max-age=31536000, immutable"));
+    let kernels = index.read_part(place, &stored.bytes().await.unwrap()).unwrap();
+    let kernel = kernels.iter().find(|kernel| kernel.key == key).unwrap();
     let stored =
         server.get_with(&format!("/{}", blob::path(&kernel.digest)), &[("accept-encoding", "zstd")]).await;
     assert_eq!(header(&stored, "content-encoding"), None);
@@ -50,6 +56,10 @@ async fn nothing_else() {
         "/snapshots/000002.json.zst",
         "/snapshots/latest.json",
         "/snapshots/..%2Fcatalog.sqlite",
+        "/snapshots/parts/",
+        &format!("/snapshots/parts/{}/{other}.json.zst", &other[..2]),
+        &format!("/snapshots/parts/00/{other}.json.zst"),
+        "/snapshots/parts/..%2F..%2F/catalog.sqlite",
         "/blobs/",
         &format!("/blobs/sha256/{digest}.zst"),
         &format!("/blobs/sha256/00/{digest}.zst"),

@@ -7,8 +7,10 @@
 //!
 //! Releases (`uname -r`) have one spelling only, except SUSE's: see [`same_release`].
 
+mod points;
 mod tables;
 
+pub use points::point_releases;
 use tables::{ARCHES, DEBIAN, DISTROS, MAJOR_ONLY, POCKETS, REBUILD_COUNTER, UBUNTU};
 
 /// `text` without the white space and quotes that os-release values come with.

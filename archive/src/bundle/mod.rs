@@ -264,9 +264,9 @@ impl<'a> Kernel<'a> {
         self.blob
     }
 
-    /// The first eight bytes of the digest of the kernel's whole BTF, from which this was made.
-    pub fn source(&self) -> [u8; 8] {
-        self.source
+    /// The first eight bytes of the digest of the kernel's whole BTF, from which this was made; `None` where that was not known.
+    pub fn source(&self) -> Option<[u8; 8]> {
+        (self.source != [0; 8]).then_some(self.source)
     }
 
     /// The digest of its BTF in this bundle.

@@ -38,11 +38,11 @@ impl Builder {
         Builder::default()
     }
 
-    /// Adds a kernel: its BTF, and the digest of the whole BTF that it was made from. The last one of a key counts.
-    pub fn add(&mut self, key: &Key, build_id: Option<BuildId>, source: &Digest, btf: &[u8]) {
+    /// Adds a kernel: its BTF, and the digest of the whole BTF that it was made from, where that is known. The last one of a key counts.
+    pub fn add(&mut self, key: &Key, build_id: Option<BuildId>, source: Option<&Digest>, btf: &[u8]) {
         let digest = Digest::of(btf);
         self.blobs.entry(digest).or_insert_with(|| btf.to_vec());
-        let source = source.as_bytes().first_chunk().copied().unwrap_or_default();
+        let source = source.and_then(|source| source.as_bytes().first_chunk().copied()).unwrap_or_default();
         self.kernels.insert(key.to_string(), Entry { build_id, source, digest });
     }
 

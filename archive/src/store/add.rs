@@ -67,6 +67,7 @@ impl Archive {
     /// # Errors
     /// Those of [`Archive::add`], and [`Error::Input`] for modules of impossible names.
     pub async fn add_with(&self, draft: KernelDraft, raw: impl Into<Bytes>, beside: Beside) -> Result<Added> {
+        self.writable()?;
         let raw = raw.into();
         let mut record = inspect(draft, raw.clone()).await?;
         // Refused before a second is spent on compressing what will not be kept.
@@ -97,6 +98,7 @@ impl Archive {
         beside: Beside,
         reason: &str,
     ) -> Result<Added> {
+        self.writable()?;
         if reason.trim().is_empty() {
             return Err(Error::Query {
                 what: "reason",

@@ -105,26 +105,53 @@ pub enum Error {
         /// The limit in bytes.
         limit: u64,
     },
-    /// A directory that is no archive.
-    #[error("{path} is no archive: it has neither catalog.sqlite nor latest.json", path = path.display())]
+    /// A directory or bucket that is no archive.
+    #[error("{location} is no archive: it has neither catalog.sqlite nor latest.json")]
     NotAnArchive {
-        /// The directory.
-        path: PathBuf,
+        /// Where.
+        location: String,
     },
-    /// A directory with other things in it, where an archive was to be made.
-    #[error("{path} is not empty and no archive: choose an empty or new directory", path = path.display())]
+    /// A directory or bucket with other things in it, where an archive was to be made.
+    #[error(
+        "{location} is not empty and no archive: choose an empty or new directory, or another prefix of the bucket"
+    )]
     NotEmpty {
-        /// The directory.
-        path: PathBuf,
+        /// Where.
+        location: String,
     },
-    /// A kind of location this version cannot open.
-    #[error("{location}: archives are opened from a directory or a file:// URL")]
+    /// A kind of location this version cannot open, or one with a password in it.
+    #[error(
+        "{location}: archives are opened from a directory, or from a bucket: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, \
+         az://CONTAINER/PREFIX, with the account in the environment (AWS_ACCESS_KEY_ID, …)"
+    )]
     Unsupported {
         /// The location, without credentials.
         location: String,
     },
+    /// A bucket cannot hold a catalog.
+    #[error(
+        "{location}: a bucket holds no catalog: name one, a PostgreSQL database or a local SQLite file (--catalog)"
+    )]
+    NeedsCatalog {
+        /// The bucket.
+        location: String,
+    },
+    /// An archive that was opened to be read.
+    #[error("{location} was opened to be read only")]
+    ReadOnly {
+        /// Where.
+        location: String,
+    },
+    /// Somebody else replaced an object meanwhile, again and again.
+    #[error("{path}: others replace it all the time; try again later")]
+    Overtaken {
+        /// The object's path in the archive.
+        path: String,
+    },
     /// A kind of catalog this version cannot use.
-    #[error("{location}: a catalog is given as postgres://USER@HOST/DATABASE")]
+    #[error(
+        "{location}: a catalog is given as postgres://USER@HOST/DATABASE, or as the path of an SQLite file"
+    )]
     UnsupportedCatalog {
         /// The location, without credentials.
         location: String,
@@ -135,6 +162,30 @@ pub enum Error {
         /// Which part of it.
         what: &'static str,
         /// What is wrong.
+        reason: String,
+    },
+    /// A signed archive, and no key to sign with.
+    #[error("{location} is signed: publishing needs its snapshot key (--signing-key FILE)")]
+    NeedsSigningKey {
+        /// The archive.
+        location: String,
+    },
+    /// A key to sign with, and no list of keys in which readers find it; or signatures of which the list was lost.
+    #[error(
+        "{location} has no keys.json, in which readers would find the key that signs: put the root's list there \
+         (btf-archive-server keys install)"
+    )]
+    NoKeyList {
+        /// The archive.
+        location: String,
+    },
+    /// A key, list of keys or signature that is not to be trusted.
+    #[error(transparent)]
+    Trust(#[from] crate::trust::Error),
+    /// The system gave no random numbers.
+    #[error("no random numbers: {reason}")]
+    Random {
+        /// Why.
         reason: String,
     },
     /// The file system said no.

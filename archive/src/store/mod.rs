@@ -1,14 +1,16 @@
-//! Whole archives: a directory of blobs and snapshots, with the catalog beside them.
+//! Whole archives: a directory or bucket of blobs and snapshots, with the catalog beside them.
 //!
 //! ```text
 //! blobs/sha256/ab/abcd….zst    one blob, named by the digest of its raw BTF
-//! snapshots/000042.json.zst    everything the catalog knew
+//! snapshots/000042.json.zst    a snapshot: which parts hold everything the catalog knew
+//! snapshots/parts/ab/….json.zst  those parts, which snapshots share
 //! latest.json                  which snapshot is the newest
+//! keys.json                    which keys sign snapshots; an archive without has no signatures
 //! catalog.sqlite               what is known now, for lookups; or a PostgreSQL database by URL in its place
 //! ```
 //!
 //! The order of writes makes every crash harmless: a blob is on disk before the catalog names it, a snapshot holds only
-//! what the catalog has, and `latest.json` comes last. Whatever a killed process leaves undone, doing it again does it
+//! what the catalog has, its parts are there before it, and `latest.json` comes last. Whatever a killed process leaves undone, doing it again does it
 //! once: blobs are named by content, a catalog row that is there is left alone, a snapshot that was written but not
 //! announced is announced by the next [`Archive::publish`]. The tree alone is enough: a catalog that is missing or
 //! older than the tree is brought up to date from the newest snapshot when the archive is opened.
@@ -16,40 +18,67 @@
 mod add;
 mod catalog;
 mod error;
+mod gc;
+mod location;
 mod publish;
+mod scrub;
+mod sign;
 mod tree;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use futures::StreamExt as _;
+use tempfile::TempDir;
 
 pub use add::{Added, Beside, KernelDraft};
 pub use catalog::{
-    Backlog, Catalog, Failure, FailureClass, FailureReport, Failures, Filter, Job, Lookup, LookupQuery,
-    MAX_PAGE, Page, Retry, Subject, Worker,
+    AuditEntry, Backlog, Catalog, Failure, FailureClass, FailureReport, Failures, Filter, Job, Lookup,
+    LookupQuery, MAX_PAGE, Page, Permission, Retry, Scope, Subject, Token, Worker,
 };
 pub use error::{Error, Result};
+pub use gc::{Garbage, Retention};
 pub use publish::Published;
+pub use scrub::{Damage, Pace, Scrubbed};
 
-use crate::snapshot::{self, Latest, Snapshot};
-use crate::{Digest, KernelRecord, Provenance, blob};
+use crate::snapshot::{self, Head, Index, Latest, Snapshot, part};
+use crate::trust::SigningKey;
+use crate::{Digest, KernelRecord, blob};
+use location::Location;
 use tree::Tree;
 
 /// The catalog's file in an archive's directory.
 const CATALOG: &str = "catalog.sqlite";
 
+/// How many parts of a snapshot are read at once.
+const PARTS_AT_ONCE: usize = 16;
+
 /// One archive, open for reading and writing. Cheap to share behind an `Arc`; several processes may have it open.
 #[derive(Debug)]
 pub struct Archive {
-    root: PathBuf,
+    location: Location,
     tree: Tree,
     catalog: Catalog,
+    /// The file that is locked to publish.
+    lock: Option<PathBuf>,
+    /// The scratch directory of the catalog, if nothing may be changed.
+    read_only: Option<TempDir>,
+    /// The key that signs what is published.
+    signing: Option<SigningKey>,
+}
+
+/// While it lives, nobody else publishes.
+#[derive(Debug)]
+struct Alone {
+    _lock: Option<tree::Lock>,
+    _catalog: catalog::Alone,
 }
 
 impl Archive {
-    /// Opens an archive: a directory, by path or `file://` URL.
+    /// Opens an archive in a directory, by path or `file://` URL, with its catalog there.
     ///
     /// A tree without a catalog (a copy, a mirror) gets one, made from its newest snapshot.
     ///
@@ -59,16 +88,41 @@ impl Archive {
         Self::open_with(location, None).await
     }
 
-    /// Opens an archive whose catalog is elsewhere: `postgres://…`. Several machines may share both.
+    /// Opens an archive in a directory or a bucket (`s3://BUCKET/PREFIX`, `gs://…`, `az://…`; accounts come from the environment), whose catalog may
+    /// be elsewhere: `postgres://…`, or the path of an SQLite file. Several machines may share bucket and PostgreSQL database.
     ///
     /// # Errors
-    /// Those of [`Archive::open`], and [`Error::UnsupportedCatalog`].
+    /// Those of [`Archive::open`], [`Error::Unsupported`], [`Error::UnsupportedCatalog`], and [`Error::NeedsCatalog`] for a bucket without one.
     pub async fn open_with(location: impl AsRef<OsStr>, catalog: Option<&str>) -> Result<Self> {
-        let root = directory(location.as_ref())?;
-        if !is_archive(&root) && (catalog.is_none() || !root.join(tree::LOCK).is_file()) {
-            return Err(Error::NotAnArchive { path: root });
-        }
-        Self::open_directory(root, catalog).await
+        let archive = Self::open_damaged(location, catalog).await?;
+        archive.refresh().await?;
+        Ok(archive)
+    }
+
+    /// As [`Archive::open_with`], whatever state its snapshots are in: to find and mend what is damaged.
+    ///
+    /// # Errors
+    /// Those of [`Archive::open_with`] but [`Error::Object`].
+    pub async fn open_damaged(location: impl AsRef<OsStr>, catalog: Option<&str>) -> Result<Self> {
+        let location = Location::parse(location.as_ref())?;
+        let none = || Error::NotAnArchive { location: location.name() };
+        let place = CatalogPlace::of(&location, catalog)?;
+        let tree = match &location {
+            Location::Directory(root) => {
+                if !is_archive(root) && (catalog.is_none() || !root.join(tree::LOCK).is_file()) {
+                    return Err(none());
+                }
+                Tree::open(&location)?
+            }
+            Location::Bucket(_) | Location::Other(_) => {
+                let tree = Tree::open(&location)?;
+                if tree.size(tree::LOCK).await?.is_none() && tree.size(snapshot::LATEST).await?.is_none() {
+                    return Err(none());
+                }
+                tree
+            }
+        };
+        Self::open_at(location, tree, place).await
     }
 
     /// Opens an archive, or makes one where there is none: in a new or empty directory.
@@ -79,39 +133,142 @@ impl Archive {
         Self::create_with(location, None).await
     }
 
-    /// Opens or makes an archive whose catalog is elsewhere: `postgres://…`.
+    /// Opens or makes an archive where [`Archive::open_with`] opens one. In a bucket it gets an empty prefix to itself.
     ///
     /// # Errors
-    /// Those of [`Archive::create`], and [`Error::UnsupportedCatalog`].
+    /// Those of [`Archive::create`] and [`Archive::open_with`].
     pub async fn create_with(location: impl AsRef<OsStr>, catalog: Option<&str>) -> Result<Self> {
-        let root = directory(location.as_ref())?;
-        let io = |source| Error::Io { path: root.clone(), source };
-        std::fs::create_dir_all(&root).map_err(io)?;
-        if !is_archive(&root) {
-            for entry in std::fs::read_dir(&root).map_err(io)? {
-                // Another process may be at the same: the lock is its first file.
-                let name = entry.map_err(io)?.file_name();
-                let ours = name == tree::LOCK || catalog.is_some() && name == "blobs";
-                if !ours && !is_archive(&root) {
-                    return Err(Error::NotEmpty { path: root });
+        let location = Location::parse(location.as_ref())?;
+        let place = CatalogPlace::of(&location, catalog)?;
+        let occupied = || Error::NotEmpty { location: location.name() };
+        let tree = match &location {
+            Location::Directory(root) => {
+                let io = |source| Error::Io { path: root.clone(), source };
+                std::fs::create_dir_all(root).map_err(io)?;
+                if !is_archive(root) {
+                    for entry in std::fs::read_dir(root).map_err(io)? {
+                        // Another process may be at the same: the lock is its first file.
+                        let name = entry.map_err(io)?.file_name();
+                        let ours = name == tree::LOCK || catalog.is_some() && name == "blobs";
+                        if !ours && !is_archive(root) {
+                            return Err(occupied());
+                        }
+                    }
                 }
+                Tree::open(&location)?
             }
-        }
-        Self::open_directory(root, catalog).await
+            Location::Bucket(_) | Location::Other(_) => {
+                let tree = Tree::open(&location)?;
+                if !mark(&tree).await? {
+                    return Err(occupied());
+                }
+                tree
+            }
+        };
+        let archive = Self::open_at(location, tree, place).await?;
+        archive.refresh().await?;
+        Ok(archive)
     }
 
-    async fn open_directory(root: PathBuf, catalog: Option<&str>) -> Result<Self> {
-        let tree = Tree::open(&root)?;
-        let lock = tree.lock().await?;
-        let catalog = match catalog {
-            Some(url) => Catalog::connect(url).await?,
-            None => Catalog::open(&root.join(CATALOG)).await?,
+    /// Opens an archive of which nothing may be changed, not even its catalog: a directory without the right to write, a static tree, a
+    /// bucket. What is known comes from the newest snapshot, and [`Archive::refresh`] takes over what is published later.
+    ///
+    /// # Errors
+    /// [`Error::NotAnArchive`] where nothing was published, [`Error::Object`] if that cannot be read.
+    pub async fn open_read_only(location: impl AsRef<OsStr>) -> Result<Self> {
+        let location = Location::parse(location.as_ref())?;
+        let none = Error::NotAnArchive { location: location.name() };
+        if matches!(&location, Location::Directory(root) if !root.join(snapshot::LATEST).is_file()) {
+            return Err(none);
+        }
+        let tree = Tree::open(&location)?;
+        let io = |source| Error::Io { path: std::env::temp_dir(), source };
+        let scratch = tempfile::Builder::new().prefix("btf-archive-").tempdir().map_err(io)?;
+        let catalog = Catalog::open(&scratch.path().join(CATALOG)).await?;
+        let archive = Self { location, tree, catalog, lock: None, read_only: Some(scratch), signing: None };
+        if archive.latest().await?.is_none() {
+            return Err(none);
+        }
+        archive.catch_up().await?;
+        Ok(archive)
+    }
+
+    /// Opens or makes an archive in any store of the crate `object_store` that knows conditional writes, with its catalog at `catalog`.
+    ///
+    /// # Errors
+    /// Those of [`Archive::create_with`].
+    pub async fn on_store(store: Arc<dyn object_store::ObjectStore>, catalog: &str) -> Result<Self> {
+        let location = Location::Other(store.to_string());
+        let place = CatalogPlace::of(&location, Some(catalog))?;
+        let tree = Tree::on(store);
+        if !mark(&tree).await? {
+            return Err(Error::NotEmpty { location: location.name() });
+        }
+        let archive = Self::open_at(location, tree, place).await?;
+        archive.refresh().await?;
+        Ok(archive)
+    }
+
+    async fn open_at(location: Location, tree: Tree, place: CatalogPlace) -> Result<Self> {
+        let lock = match (&location, &place) {
+            (Location::Directory(root), _) => Some(root.join(tree::LOCK)),
+            (_, CatalogPlace::File(path)) => Some(path.with_added_extension("lock")),
+            // PostgreSQL has locks of its own.
+            (_, CatalogPlace::Url(_)) => None,
+        };
+        let held = match &lock {
+            Some(path) => Some(tree::lock(path).await?),
+            None => None,
+        };
+        let catalog = match &place {
+            CatalogPlace::Url(url) => Catalog::connect(url).await?,
+            CatalogPlace::File(path) => Catalog::open(path).await?,
         };
         let alone = catalog.alone().await?;
-        let archive = Self { root, tree, catalog };
-        archive.catch_up().await?;
-        drop((alone, lock));
-        Ok(archive)
+        drop((alone, held));
+        Ok(Self { location, tree, catalog, lock, read_only: None, signing: None })
+    }
+
+    /// Waits until nobody else publishes, and keeps it so as long as the answer lives. Those who have other catalogs for the same bucket are
+    /// not kept away: whoever replaces `latest.json` first is the first.
+    async fn alone(&self) -> Result<Alone> {
+        self.writable()?;
+        let lock = match &self.lock {
+            Some(path) => Some(tree::lock(path).await?),
+            None => None,
+        };
+        Ok(Alone { _catalog: self.catalog.alone().await?, _lock: lock })
+    }
+
+    /// Refuses to change what was opened to be read.
+    fn writable(&self) -> Result<()> {
+        match &self.read_only {
+            None => Ok(()),
+            Some(_) => Err(Error::ReadOnly { location: self.location.name() }),
+        }
+    }
+
+    /// Whether it was opened with [`Archive::open_read_only`].
+    pub fn is_read_only(&self) -> bool {
+        self.read_only.is_some()
+    }
+
+    /// Takes over what others published since, if their catalog is not this one; says whether there was anything.
+    ///
+    /// # Errors
+    /// [`Error::Object`] for a snapshot that is not what `latest.json` says. The catalog stays as it was.
+    pub async fn refresh(&self) -> Result<bool> {
+        let Some(latest) = self.latest().await? else { return Ok(false) };
+        let seen = async || self.catalog.newest_snapshot().await;
+        if seen().await? >= Some(latest.number) {
+            return Ok(false);
+        }
+        let _alone = if self.is_read_only() { None } else { Some(self.alone().await?) };
+        if seen().await? >= Some(latest.number) {
+            return Ok(false);
+        }
+        self.catch_up().await?;
+        Ok(true)
     }
 
     /// Closes the catalog, so that its file alone is whole, without the write-ahead log beside it.
@@ -121,9 +278,9 @@ impl Archive {
         self.catalog.close().await;
     }
 
-    /// The archive's directory.
-    pub fn root(&self) -> &Path {
-        &self.root
+    /// Where it is, for messages: a directory, or a URL without secrets.
+    pub fn location(&self) -> String {
+        self.location.name()
     }
 
     /// What is known, for lookups.
@@ -174,12 +331,7 @@ impl Archive {
 
     /// `latest.json`, if anything was ever published.
     pub async fn latest(&self) -> Result<Option<Latest>> {
-        let object = |source| Error::Object { path: snapshot::LATEST.to_owned(), source };
-        match self.tree.get(snapshot::LATEST, snapshot::MAX_LATEST as u64).await {
-            Ok(json) => Latest::decode(&json).map(Some).map_err(object),
-            Err(Error::Missing { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        Ok(self.latest_version().await?.map(|(latest, _)| latest))
     }
 
     /// `latest.json` as stored.
@@ -190,15 +342,50 @@ impl Archive {
         self.tree.get(snapshot::LATEST, snapshot::MAX_LATEST as u64).await
     }
 
-    /// A published snapshot, by number.
+    /// A published snapshot, by number, with all its kernels.
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::Object`].
     pub async fn snapshot(&self, number: u64) -> Result<Snapshot> {
+        match self.head(number).await? {
+            Head::Whole(snapshot) => Ok(snapshot),
+            Head::Index(index) => self.assemble(index).await,
+        }
+    }
+
+    /// The file of a published snapshot, by number: its index, or all of it in format 1.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Object`].
+    pub async fn head(&self, number: u64) -> Result<Head> {
         let path = snapshot::path(number);
-        let zst = self.tree.get(&path, snapshot::MAX_RAW as u64).await?;
-        let decoded = tree::run(move || Snapshot::decode(&zst)).await;
+        let zst = self.snapshot_zst(number).await?;
+        let decoded = tree::run(move || Head::decode(&zst)).await;
         decoded.map_err(|source| Error::Object { path, source })
+    }
+
+    /// A part of a snapshot as stored, not checked.
+    ///
+    /// # Errors
+    /// [`Error::Missing`].
+    pub async fn part_zst(&self, digest: &Digest) -> Result<Bytes> {
+        self.tree.get(&part::path(digest), part::MAX_ZST).await
+    }
+
+    /// All of a snapshot, of its index and parts.
+    async fn assemble(&self, index: Index) -> Result<Snapshot> {
+        let fetch = |place: usize| {
+            let digest = index.parts[place].digest;
+            async move { self.part_zst(&digest).await }
+        };
+        let mut parts = futures::stream::iter(0..index.parts.len()).map(fetch).buffered(PARTS_AT_ONCE);
+        let mut assembly = index.assemble();
+        for part in &index.parts {
+            let Some(zst) = parts.next().await else { break };
+            let object = |source| Error::Object { path: part.path(), source };
+            assembly.add(&zst?).map_err(object)?;
+        }
+        assembly.finish().map_err(|source| Error::Object { path: snapshot::path(index.number), source })
     }
 
     /// The file of a published snapshot as stored.
@@ -210,17 +397,34 @@ impl Archive {
     }
 }
 
-/// The directory that a path or a `file://` URL names.
-fn directory(location: &OsStr) -> Result<PathBuf> {
-    let Some((scheme, _)) = location.to_str().and_then(|text| text.split_once("://")) else {
-        return Ok(PathBuf::from(location));
-    };
-    let text = location.to_string_lossy();
-    let unsupported = || Error::Unsupported { location: Provenance::public_url(&text) };
-    if !scheme.eq_ignore_ascii_case("file") {
-        return Err(unsupported());
+/// Where a catalog is.
+enum CatalogPlace {
+    /// In PostgreSQL.
+    Url(String),
+    /// In SQLite.
+    File(PathBuf),
+}
+
+impl CatalogPlace {
+    fn of(location: &Location, given: Option<&str>) -> Result<Self> {
+        match (given, location) {
+            (Some(url), _) if url.contains("://") => Ok(Self::Url(url.to_owned())),
+            (Some(path), _) => Ok(Self::File(path.into())),
+            (None, Location::Directory(root)) => Ok(Self::File(root.join(CATALOG))),
+            (None, _) => Err(Error::NeedsCatalog { location: location.name() }),
+        }
     }
-    url::Url::parse(&text).ok().and_then(|url| url.to_file_path().ok()).ok_or_else(unsupported)
+}
+
+/// Marks a bucket as an archive, unless there are other things in it; says whether it is one.
+async fn mark(tree: &Tree) -> Result<bool> {
+    if tree.size(tree::LOCK).await?.is_some() || tree.size(snapshot::LATEST).await?.is_some() {
+        return Ok(true);
+    }
+    if tree.list("").next().await.transpose()?.is_some() {
+        return Ok(tree.size(tree::LOCK).await?.is_some());
+    }
+    tree.put_new(tree::LOCK, Bytes::new()).await
 }
 
 fn is_archive(root: &Path) -> bool {

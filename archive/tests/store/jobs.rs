@@ -49,13 +49,13 @@ async fn jobs_in_turn(root: Site) {
 async fn jobs_leases(root: Site) {
     let archive = root.create().await;
     let (catalog, sleeper, other) = (archive.catalog(), Worker::new(), Worker::new());
-    let short = Duration::from_secs(1);
+    let short = Duration::from_secs(2);
     for number in [1, 2] {
         catalog.enqueue(&key(number), "").await.unwrap();
         assert!(catalog.claim(&sleeper, short).await.unwrap().is_some());
     }
     assert_eq!(catalog.renew(&sleeper, LEASE).await.unwrap(), 2);
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    tokio::time::sleep(Duration::from_millis(2100)).await;
     assert_eq!(catalog.claim(&other, LEASE).await.unwrap(), None);
     assert_eq!(catalog.renew(&sleeper, short).await.unwrap(), 2);
     tokio::time::sleep(Duration::from_millis(2100)).await;

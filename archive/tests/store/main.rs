@@ -1,6 +1,6 @@
-//! What an archive promises, on a real directory with real BTF, with its catalog in SQLite and in a real PostgreSQL.
+//! What an archive promises, with real BTF: in a real directory and on a real S3 server, with its catalog in SQLite and in a real PostgreSQL.
 
-/// These tests, each with both kinds of catalog.
+/// These tests, each with both kinds of catalog, in a directory.
 macro_rules! both {
     ($($name:ident),+ $(,)?) => {
         mod sqlite {
@@ -18,9 +18,23 @@ macro_rules! both {
     };
 }
 
+/// These tests, each with both kinds of catalog in a directory, and in a bucket.
+macro_rules! each {
+    ($($name:ident),+ $(,)?) => {
+        both!($($name),+);
+        mod s3 {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(crate::Site::s3()).await;
+            })+
+        }
+    };
+}
+
 mod add;
 mod crash;
 mod failures;
+mod gc;
 mod jobs;
 mod list;
 mod lookup;
@@ -28,11 +42,21 @@ mod migrate;
 #[path = "../postgres/mod.rs"]
 mod postgresql;
 mod publish;
+#[path = "../s3/mod.rs"]
+mod s3_server;
+mod scrub;
 mod several;
+mod sign;
+mod tokens;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
+use object_store::aws::AmazonS3Builder;
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, RetryConfig};
 use tempfile::TempDir;
 
 use btf::{Builder, Endian, Kind, Member};
@@ -75,10 +99,14 @@ fn build_id(number: u32) -> BuildId {
     BuildId::new(&bytes).unwrap()
 }
 
-/// Where an archive is, or will be: a directory, and a database for its catalog.
+/// Where an archive is, or will be: a directory or a bucket, and a database for its catalog.
 struct Site {
+    /// Where its objects are files, on the S3 server too.
     root: PathBuf,
     catalog: Option<String>,
+    bucket: Option<s3_server::Bucket>,
+    /// What a child opens.
+    url: Option<String>,
     _dir: Option<TempDir>,
 }
 
@@ -86,6 +114,8 @@ struct Site {
 const CHILD: &str = "BTF_ARCHIVE_TEST_ROOT";
 /// Its catalog, if that is in PostgreSQL.
 const CHILD_CATALOG: &str = "BTF_ARCHIVE_TEST_CATALOG";
+/// Its URL, if it is in a bucket.
+const CHILD_URL: &str = "BTF_ARCHIVE_TEST_URL";
 
 impl Site {
     fn sqlite() -> Self {
@@ -96,24 +126,37 @@ impl Site {
         Self::of_parent().unwrap_or_else(|| Self::new(Some(postgresql::database())))
     }
 
+    fn s3() -> Self {
+        Self::of_parent().unwrap_or_else(|| Self::in_bucket(s3_server::bucket(), postgresql::database()))
+    }
+
     fn new(catalog: Option<String>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self { root: dir.path().to_owned(), catalog, _dir: Some(dir) }
+        Self { root: dir.path().to_owned(), catalog, bucket: None, url: None, _dir: Some(dir) }
+    }
+
+    fn in_bucket(bucket: s3_server::Bucket, catalog: String) -> Self {
+        let root = bucket.directory().to_owned();
+        Self { root, catalog: Some(catalog), bucket: Some(bucket), url: None, _dir: None }
     }
 
     /// A directory with SQLite.
     fn at(root: &Path) -> Self {
-        Self { root: root.to_owned(), catalog: None, _dir: None }
+        Self { root: root.to_owned(), catalog: None, bucket: None, url: None, _dir: None }
     }
 
     fn of_parent() -> Option<Self> {
         let root = std::env::var_os(CHILD)?.into();
-        Some(Self { root, catalog: std::env::var(CHILD_CATALOG).ok(), _dir: None })
+        let [catalog, url] = [CHILD_CATALOG, CHILD_URL].map(|name| std::env::var(name).ok());
+        Some(Self { root, catalog, bucket: None, url, _dir: None })
     }
 
     /// Another one of the same kind.
     fn another(&self) -> Self {
-        Self::new(self.catalog.as_ref().map(|_| postgresql::database()))
+        match &self.bucket {
+            Some(_) => Self::in_bucket(s3_server::bucket(), postgresql::database()),
+            None => Self::new(self.catalog.as_ref().map(|_| postgresql::database())),
+        }
     }
 
     fn path(&self) -> &Path {
@@ -126,22 +169,54 @@ impl Site {
 
     /// This test of `module`, as another process on the same archive.
     fn child(&self, module: &str, name: &str) -> Command {
-        let kind = if self.catalog.is_some() { "postgres" } else { "sqlite" };
+        let kind = match (&self.bucket, &self.catalog) {
+            (Some(_), _) => "s3",
+            (None, Some(_)) => "postgres",
+            (None, None) => "sqlite",
+        };
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", &format!("{module}::{kind}::{name}"), "--nocapture"]).env(CHILD, &self.root);
         if let Some(catalog) = &self.catalog {
             command.env(CHILD_CATALOG, catalog);
         }
+        if let Some(bucket) = &self.bucket {
+            command.env(CHILD_URL, bucket.url()).envs(bucket.environment());
+        }
         command
     }
 
+    /// Opens or makes it.
     async fn create(&self) -> Archive {
-        Archive::create_with(&self.root, self.catalog.as_deref()).await.unwrap()
+        match &self.bucket {
+            // Tests cannot change their own environment.
+            Some(bucket) => Archive::on_store(store(bucket), self.catalog.as_deref().unwrap()).await.unwrap(),
+            None => Archive::create_with(self.location(), self.catalog.as_deref()).await.unwrap(),
+        }
     }
 
     async fn open(&self) -> Archive {
-        Archive::open_with(&self.root, self.catalog.as_deref()).await.unwrap()
+        match &self.bucket {
+            Some(_) => self.create().await,
+            None => Archive::open_with(self.location(), self.catalog.as_deref()).await.unwrap(),
+        }
     }
+
+    fn location(&self) -> &OsStr {
+        self.url.as_ref().map_or(self.root.as_os_str(), OsStr::new)
+    }
+}
+
+/// A bucket as the crate `object_store` sees it, without patience.
+fn store(bucket: &s3_server::Bucket) -> Arc<dyn ObjectStore> {
+    let mut builder = AmazonS3Builder::new().with_url(bucket.url());
+    for (name, value) in bucket.environment() {
+        builder = builder.with_config(name.to_ascii_lowercase().parse().unwrap(), value);
+    }
+    let retry = RetryConfig { max_retries: 3, ..RetryConfig::default() };
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let prefix = bucket.url();
+    let prefix = prefix.rsplit('/').next().unwrap();
+    Arc::new(PrefixStore::new(builder.with_retry(retry).build().unwrap(), prefix))
 }
 
 /// An archive of these kernels, each of its own BTF, with build-ids 1, 2, 3, …

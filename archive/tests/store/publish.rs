@@ -1,11 +1,20 @@
 //! Publishing snapshots: numbered, append-only, and the tree alone is enough.
 
+use btf_archive::snapshot::{Head, Latest, Snapshot};
 use btf_archive::store::{Archive, Error, Filter};
-use btf_archive::{Digest, snapshot};
+use btf_archive::{Digest, blob, snapshot};
 
 use crate::{Site, archive, btf, draft, files, keys};
 
-both!(publish_numbers, publish_empty, publish_tree_is_enough, publish_old_tree, publish_tampered);
+each!(
+    publish_numbers,
+    publish_empty,
+    publish_tree_is_enough,
+    publish_old_tree,
+    publish_tampered,
+    publish_after_format_1,
+    publish_shares_parts,
+);
 
 const FIRST: &str = "debian/11/i386/5.10.0-34-686-pae";
 const SECOND: &str = "debian/11/i386/5.10.0-35-686-pae";
@@ -134,4 +143,44 @@ async fn publish_tampered(root: Site) {
     std::fs::write(&path, bytes).unwrap();
     let refused = archive.publish().await.unwrap_err();
     assert!(refused.to_string().starts_with("snapshots/000001.json.zst: sha256 is"), "{refused}");
+}
+
+/// Check that an archive whose snapshot has format 1 is read, and that the next snapshot has today's and follows it.
+async fn publish_after_format_1(root: Site) {
+    let original = archive(&root, &[FIRST, SECOND]).await;
+    original.publish().await.unwrap();
+    let Snapshot { number, created, previous, kernels } = original.snapshot(1).await.unwrap();
+    let json = serde_json::json!({
+        "format": 1, "number": number, "created": created, "previous": previous, "kernels": kernels,
+    });
+    let zst = blob::compress(json.to_string().as_bytes());
+    std::fs::write(root.path().join(snapshot::path(1)), &zst).unwrap();
+    let first = Latest::of(number, created, &zst);
+    std::fs::write(root.path().join(snapshot::LATEST), first.encode().unwrap()).unwrap();
+    std::fs::remove_dir_all(root.path().join("snapshots/parts")).unwrap();
+
+    let archive = root.open().await;
+    assert_eq!(archive.snapshot(1).await.unwrap().kernels, kernels);
+    let second = archive.publish().await.unwrap();
+    assert_eq!((second.new, second.latest.number), (true, 2));
+    let Head::Index(index) = archive.head(2).await.unwrap() else { panic!("format 1") };
+    assert_eq!(index.previous, Some(first.link()));
+    assert_eq!(archive.snapshot(2).await.unwrap().kernels, kernels);
+    assert!(!archive.publish().await.unwrap().new);
+}
+
+/// Check that a snapshot writes only the parts that changed, and that those before it can still be read.
+async fn publish_shares_parts(root: Site) {
+    let mut kernels: Vec<_> = (0..200).map(|n| format!("debian/11/i386/5.10.0-{n}-686")).collect();
+    let last = kernels.pop().unwrap();
+    let archive = archive(&root, &kernels.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    archive.publish().await.unwrap();
+    let parts = || files(&root.path().join("snapshots/parts")).len();
+    let before = parts();
+    assert!(before > 1);
+    archive.add(draft(&last), btf(1000)).await.unwrap();
+    archive.publish().await.unwrap();
+    assert!((1..=2).contains(&(parts() - before)), "{before} before, {} after", parts());
+    assert_eq!(archive.snapshot(1).await.unwrap().kernels.len(), 199);
+    assert_eq!(archive.snapshot(2).await.unwrap().kernels.len(), 200);
 }

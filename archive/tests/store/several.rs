@@ -8,7 +8,7 @@ use btf_archive::store::{Added, Error};
 
 use crate::{Site, btf, draft};
 
-both!(several_tasks, several_opinions, several_processes);
+each!(several_tasks, several_opinions, several_processes);
 
 const KERNELS: u32 = 20;
 

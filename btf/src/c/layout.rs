@@ -13,6 +13,8 @@ use crate::types::{Member, Type};
 
 /// How deep types may contain each other without a name between.
 const MAX_DEPTH: u32 = 64;
+/// How many pointers, arrays, qualifiers and typedefs may stand between a name and its type, and how deep bodies and prototypes may nest.
+pub(super) const MAX_CHAIN: u32 = 64;
 
 /// How a struct or union is written, so that it has its layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +70,7 @@ impl<'b, 'a> Layouts<'b, 'a> {
             return Ok((at, width));
         }
         // Before the kind flag (Linux 5.0), the INT itself said so.
-        let ty = self.skip(member.ty)?;
+        let ty = skip(self.btf, member.ty)?;
         Ok(match ty.as_ref().and_then(|ty| Some((ty.int()?, ty.size()?))) {
             Some((int, size)) if u64::from(int.bits) != u64::from(size) * 8 || int.bit_offset != 0 => {
                 (at + u64::from(int.bit_offset), u32::from(int.bits))
@@ -97,24 +99,9 @@ impl<'b, 'a> Layouts<'b, 'a> {
         Ok(plan)
     }
 
-    /// The type without qualifiers and typedefs; `None` for void.
-    fn skip(&self, mut id: TypeId) -> Result<Option<Type<'a>>> {
-        for _ in 0..=self.btf.type_count() {
-            if id == TypeId::VOID {
-                return Ok(None);
-            }
-            let ty = self.btf.ty(id)?;
-            match ty.target() {
-                Some(target) if ty.kind().is_modifier() || ty.kind() == Kind::Typedef => id = target,
-                _ => return Ok(Some(ty)),
-            }
-        }
-        Ok(None) // typedefs in a circle
-    }
-
     /// Size in bytes of a type, and what C aligns it to under each of the rules.
     fn size_and_align(&mut self, id: TypeId, depth: u32) -> Result<(u64, [u32; 2])> {
-        let Some(ty) = self.skip(id)? else { return Ok((0, [1; 2])) };
+        let Some(ty) = skip(self.btf, id)? else { return Ok((0, [1; 2])) };
         let size = u64::from(ty.size().unwrap_or(0));
         let natural = |size: u64| match size {
             8 if self.pointer_size == 4 => [4, 8],
@@ -141,6 +128,27 @@ impl<'b, 'a> Layouts<'b, 'a> {
             _ => (0, [1; 2]),
         })
     }
+}
+
+/// The type without qualifiers and typedefs; `None` for void.
+///
+/// # Errors
+/// [`Error::Invalid`] for more of them than a declaration may have: every member that uses them would take as many steps.
+pub(super) fn skip<'a>(btf: &Btf<'a>, id: TypeId) -> Result<Option<Type<'a>>> {
+    let mut next = id;
+    for _ in 0..=MAX_CHAIN {
+        if next == TypeId::VOID {
+            return Ok(None);
+        }
+        let ty = btf.ty(next)?;
+        match ty.target() {
+            Some(target) if ty.kind().is_modifier() || ty.kind() == Kind::Typedef => next = target,
+            _ => return Ok(Some(ty)),
+        }
+    }
+    let ty = btf.ty(id)?;
+    let reason = format!("more than {MAX_CHAIN} qualifiers and typedefs stand between it and what it is");
+    Err(Error::Invalid { id, kind: ty.kind(), offset: ty.offset(), reason })
 }
 
 fn structure(fields: &[Field], size: u64) -> Plan {

@@ -4,16 +4,13 @@ use std::fmt::Write as _;
 
 use bstr::ByteSlice;
 
-use super::layout::{Layouts, Plan};
+use super::layout::{Layouts, MAX_CHAIN, Plan, skip};
 use super::names::{Names, Scalar, identifier};
 use crate::error::{Error, Result};
 use crate::kind::Kind;
 use crate::read::Btf;
 use crate::types::Type;
 use crate::{StrOffset, TypeId};
-
-/// How many pointers, arrays, qualifiers and typedefs may stand between a name and its type, and how deep bodies and prototypes may nest.
-const MAX_CHAIN: u32 = 64;
 
 /// The longest hole in bits that is written as unnamed bitfields, which BTF does not show: a page of 64 KiB. Others become an array.
 const LONGEST: u64 = 64 << 13;
@@ -290,7 +287,7 @@ impl<'b, 'a> Printer<'b, 'a> {
             line(out, indent, "");
             out.pop();
             let unnamed = member.name.0 == 0 && width == 0;
-            match self.composite_behind(member.ty)?.filter(|_| unnamed) {
+            match skip(self.btf, member.ty)?.filter(|ty| unnamed && ty.kind().is_composite()) {
                 // What -fms-extensions allow: a struct with a name as an unnamed member. Everywhere else it needs its body.
                 Some(inner) if inner.name_offset().0 != 0 => self.body(out, &inner, "", indent)?,
                 Some(_) => self.declarator(out, member.ty, String::new(), indent)?,
@@ -311,21 +308,6 @@ impl<'b, 'a> Printer<'b, 'a> {
         let end = u64::from(ty.size().unwrap_or(0)) * 8;
         padding(out, end - plan.after, plan.after, plan.widest, indent);
         Ok(())
-    }
-
-    /// The struct or union that a member is, behind qualifiers and typedefs.
-    fn composite_behind(&self, mut id: TypeId) -> Result<Option<Type<'a>>> {
-        for _ in 0..MAX_CHAIN {
-            if id == TypeId::VOID {
-                break;
-            }
-            let ty = self.btf.ty(id)?;
-            match ty.target() {
-                Some(target) if ty.kind().is_modifier() || ty.kind() == Kind::Typedef => id = target,
-                _ => return Ok(Some(ty).filter(|ty| ty.kind().is_composite())),
-            }
-        }
-        Ok(None)
     }
 
     fn enumerators(&mut self, out: &mut String, ty: &Type<'a>, tag: &str, indent: usize) -> Result<()> {

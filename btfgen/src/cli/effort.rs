@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use btf_archive::store::{self, Archive};
+use btf_archive::trust::SigningKey;
 use btfgen::distro::{ClientCertificate, Distros};
 use btfgen::fetch;
 use btfgen::sync::{Effort, Rule};
@@ -107,23 +108,38 @@ fn certified(client: &fetch::Client, distros: &Distros) -> anyhow::Result<HashMa
 /// Which archive, and where its catalog is.
 #[derive(clap::Args)]
 pub(crate) struct ArchiveArgs {
-    /// The archive: a directory.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) archive: PathBuf,
-    /// PostgreSQL database with the archive's catalog, postgres://USER@HOST/DATABASE [default: SQLite in the archive]
-    #[arg(long, value_name = "URL", env = "BTF_ARCHIVE_CATALOG", hide_env_values = true)]
+    /// The archive: a directory, or a bucket as s3://BUCKET/PREFIX (gs://…, az://…), whose account is in the environment.
+    #[arg(long, value_name = "DIR|URL")]
+    archive: PathBuf,
+    /// The archive's catalog: postgres://USER@HOST/DATABASE, or the path of an SQLite file [default: in the archive's directory]
+    #[arg(long, value_name = "URL|FILE", env = "BTF_ARCHIVE_CATALOG", hide_env_values = true)]
     pub(crate) catalog: Option<String>,
+    /// The snapshot key that signs what is published: a file of `btf-archive-server keys new`; a signed archive needs it.
+    #[arg(long, value_name = "FILE", env = "BTF_ARCHIVE_SIGNING_KEY")]
+    signing_key: Option<PathBuf>,
 }
 
 impl ArchiveArgs {
     /// The archive, made if it does not exist.
     pub(crate) async fn create(&self) -> Result<Archive, store::Error> {
-        Archive::create_with(&self.archive, self.catalog.as_deref()).await
+        self.signing(Archive::create_with(&self.archive, self.catalog.as_deref()).await?)
     }
 
     /// The archive, which must exist.
     pub(crate) async fn open(&self) -> Result<Archive, store::Error> {
-        Archive::open_with(&self.archive, self.catalog.as_deref()).await
+        self.signing(Archive::open_with(&self.archive, self.catalog.as_deref()).await?)
+    }
+
+    fn signing(&self, mut archive: Archive) -> Result<Archive, store::Error> {
+        if let Some(file) = &self.signing_key {
+            archive.sign_with(SigningKey::load_plain(file)?);
+        }
+        Ok(archive)
+    }
+
+    /// Whether it is no directory, or an empty one.
+    pub(crate) fn is_free(&self) -> bool {
+        std::fs::read_dir(&self.archive).map_or(true, |mut entries| entries.next().is_none())
     }
 
     /// For messages.

@@ -27,10 +27,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     repository: RepositoryArgs,
     /// Say of each kernel whether this archive has it.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR|URL")]
     archive: Option<PathBuf>,
-    /// PostgreSQL database with the archive's catalog, postgres://USER@HOST/DATABASE [default: SQLite in the archive]
-    #[arg(long, value_name = "URL", env = "BTF_ARCHIVE_CATALOG", hide_env_values = true)]
+    /// The archive's catalog: postgres://USER@HOST/DATABASE, or the path of an SQLite file [default: in the archive's directory]
+    #[arg(long, value_name = "URL|FILE", env = "BTF_ARCHIVE_CATALOG", hide_env_values = true)]
     catalog: Option<String>,
     /// List the distributions, their versions and repositories instead; nothing is fetched.
     #[arg(long)]

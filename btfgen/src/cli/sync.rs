@@ -165,6 +165,9 @@ fn fill(args: &Args) -> anyhow::Result<ExitCode> {
         runtime.block_on(sync::enqueue(&archive, &missing)).with_context(named)?;
         summary.enqueued = missing.len();
         missing.clear();
+    } else {
+        // Before hours of work, not after.
+        runtime.block_on(archive.check_signing()).with_context(named)?;
     }
     let effort = args.effort.effort(&client, &args.repository.definitions()?, args.replace.clone())?;
     let progress = Arc::new(Progress::new(Some(missing.len()), args.json));
@@ -212,9 +215,11 @@ async fn open(args: &Args) -> Result<Option<Archive>, store::Error> {
     if !args.plan {
         return args.archive.create().await.map(Some);
     }
-    let entries = std::fs::read_dir(&args.archive.archive);
-    let nothing_there = entries.map_or(true, |mut entries| entries.next().is_none());
-    if nothing_there { Ok(None) } else { args.archive.open().await.map(Some) }
+    match args.archive.open().await {
+        // Of a directory with other things in it no archive can be made; of anything else that is none, it can.
+        Err(store::Error::NotAnArchive { .. }) if args.archive.is_free() => Ok(None),
+        opened => opened.map(Some),
+    }
 }
 
 impl FailedKernel {

@@ -42,6 +42,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let progress = Arc::new(Progress::new(None, args.json));
     let outcome = runtime.block_on(async {
         let archive = Arc::new(args.archive.create().await?);
+        archive.check_signing().await?;
         sync::work(archive, &client, effort, until, Arc::clone(&progress) as _).await
     });
     progress.clear();

@@ -110,7 +110,7 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 /// What a caller should know although there is BTF.
-fn warn(found: &Found) {
+pub(super) fn warn(found: &Found) {
     if found.identity() == Identity::ByName {
         eprintln!("btf-fetch: warning: matched by name only, not by build-id (--exact refuses that)");
     }
@@ -125,7 +125,7 @@ fn warn(found: &Found) {
 }
 
 /// Says why there is no BTF, and what to do.
-fn explain(error: &Error, json: bool, no_archives: bool) -> anyhow::Result<ExitCode> {
+pub(super) fn explain(error: &Error, json: bool, no_archives: bool) -> anyhow::Result<ExitCode> {
     eprintln!("btf-fetch: {error}");
     if no_archives {
         eprintln!("btf-fetch: no archive was asked: give --url URL, or set BTF_ARCHIVE_URLS");

@@ -1,6 +1,9 @@
 //! The command line: what is said to whom, and with which exit code. One file per command.
 
+mod exec;
 mod get;
+mod install;
+mod prefetch;
 mod status;
 
 use std::io::{self, Write as _};
@@ -14,7 +17,7 @@ use clap_complete::Shell;
 /// Find the BTF of the running kernel, or fetch it from an archive
 ///
 /// Looked at in this order: the kernel itself (/sys/kernel/btf/vmlinux), the files where libbpf looks too
-/// (/boot/vmlinux-R and so on), the cache, the archives. What is found elsewhere than in the kernel is matched by the
+/// (/boot/vmlinux-R and so on), bundles and directories of --from, the cache, the archives. What is found elsewhere than in the kernel is matched by the
 /// kernel's build-id, or else by its name, and verified.
 #[derive(Parser)]
 #[command(name = "btf-fetch", version, after_long_help = ENVIRONMENT)]
@@ -28,7 +31,12 @@ Environment:
   BTF_ARCHIVE_URLS        addresses of archives, separated by spaces, asked in order
   BTF_ARCHIVE_CACHE_PATH  where downloads are kept; else /var/cache/btf-archive for root,
                           $XDG_CACHE_HOME/btf-archive or ~/.cache/btf-archive for others
+  BTF_ARCHIVE_PATH        bundles and directories on disk, separated by colons, asked before the cache
   BTF_ARCHIVE_TIMEOUT     seconds that one archive may take (30)
+  BTF_ARCHIVE_MAXTIME     seconds that all archives may take together (90)
+  BTF_ARCHIVE_MAXSIZE     the largest BTF taken, in bytes (64M)
+  BTF_ARCHIVE_CACHE_SIZE  how many bytes the cache keeps (256M)
+  BTF_ARCHIVE_MISSES      seconds for which it is remembered that an archive has no BTF (600); 0: not at all
   HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY
                           proxies, as in other programs
   SSL_CERT_FILE, SSL_CERT_DIR
@@ -45,6 +53,10 @@ Exit codes:
 enum Command {
     Get(get::Options),
     Status(status::Options),
+    Install(install::Options),
+    Uninstall(install::Removal),
+    Exec(exec::Options),
+    Prefetch(prefetch::Options),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -58,6 +70,9 @@ struct Places {
     /// Ask this archive; may be repeated, in order [env: BTF_ARCHIVE_URLS]
     #[arg(long = "url", value_name = "URL")]
     urls: Vec<Address>,
+    /// Look into this bundle or directory before the cache; may be repeated [env: BTF_ARCHIVE_PATH]
+    #[arg(long = "from", value_name = "PATH")]
+    paths: Vec<PathBuf>,
     /// Keep downloads in this directory [env: BTF_ARCHIVE_CACHE_PATH]
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
@@ -79,6 +94,9 @@ impl Places {
         if !self.urls.is_empty() {
             settings.urls = self.urls;
         }
+        if !self.paths.is_empty() {
+            settings.paths = self.paths;
+        }
         settings.cache = self.cache.or(settings.cache);
         settings.timeout = self.timeout.unwrap_or(settings.timeout);
         settings.root = self.root;
@@ -91,6 +109,10 @@ pub(crate) fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Get(options) => get::run(options),
         Command::Status(options) => status::run(options),
+        Command::Install(options) => install::run(options),
+        Command::Uninstall(options) => install::remove(options),
+        Command::Exec(options) => exec::run(options),
+        Command::Prefetch(options) => prefetch::run(options),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "btf-fetch", &mut script);

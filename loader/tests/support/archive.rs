@@ -1,5 +1,6 @@
 //! A real archive, served by the real service.
 
+use std::path::Path;
 use std::time::Duration;
 
 use btf_archive::store::{self, KernelDraft};
@@ -15,7 +16,7 @@ pub(crate) const OLDER: &str = "debian/11/x86_64/5.10.0-29-amd64";
 pub(crate) struct Archive {
     url: String,
     _runtime: Runtime,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Archive {
@@ -52,12 +53,19 @@ impl Archive {
             deadline: Duration::from_secs(30),
             grace: Duration::ZERO,
             connections: 64,
+            refresh: Duration::from_secs(60),
+            scrub: None,
         };
         runtime.spawn(btf_archive_server::serve(archive, listener, options, std::future::pending()));
-        Self { url, _runtime: runtime, _dir: dir }
+        Self { url, _runtime: runtime, dir }
     }
 
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The directory it lies in.
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
     }
 }

@@ -3,6 +3,8 @@
 //! Source: `include/uapi/linux/bpf.h` for instructions, `Documentation/bpf/llvm_reloc.rst` for how clang links functions, libbpf's
 //! `bpf_object__init_prog` for what is a program: every global function in a section of code other than `.text`.
 
+use std::sync::Arc;
+
 use btf::Endian;
 use hashbrown::HashMap;
 use object::{
@@ -10,6 +12,7 @@ use object::{
 };
 
 use crate::error::{Error, Result};
+use crate::object::open_elf;
 
 /// Bytes of an instruction; a wide one (`BPF_LD | BPF_IMM | BPF_DW`) takes two of them.
 pub(crate) const INSTRUCTION: usize = 8;
@@ -43,7 +46,7 @@ pub(crate) enum Link {
     /// Something that is not in the object: a kernel function, a kernel variable, a configuration value.
     Extern {
         /// Its name.
-        name: String,
+        name: Arc<str>,
         /// Whether the program can do without.
         weak: bool,
     },
@@ -81,7 +84,7 @@ impl<'a> Code<'a> {
     /// Reads the code of an object that [`crate::Object::parse`] has accepted.
     pub(crate) fn parse(data: &'a [u8]) -> Result<Code<'a>> {
         let elf = |error: object::Error| Error::Elf { reason: error.to_string() };
-        let file = object::File::parse(data).map_err(elf)?;
+        let file = open_elf(data)?;
         let endian = if file.is_little_endian() { Endian::Little } else { Endian::Big };
         let mut code = Code::default();
         let mut place_of = HashMap::with_hasher(foldhash::fast::FixedState::default());
@@ -120,6 +123,8 @@ impl<'a> Code<'a> {
         file: &object::File<'a>,
         place_of: &HashMap<SectionIndex, u32, foldhash::fast::FixedState>,
     ) -> Result<()> {
+        // A symbol's name is read once, however many instructions it is linked to.
+        let mut names: HashMap<_, Arc<str>, foldhash::fast::FixedState> = HashMap::default();
         for section in file.sections() {
             let Some(&index) = place_of.get(&section.index()) else { continue };
             let code = &mut self.sections[index as usize];
@@ -130,11 +135,12 @@ impl<'a> Code<'a> {
                 else {
                     continue;
                 };
-                let Ok(symbol) = file.symbol_by_index(symbol) else { continue };
+                let (number_of_symbol, Ok(symbol)) = (symbol, file.symbol_by_index(symbol)) else { continue };
                 let link = match symbol.section_index() {
                     None => {
-                        let name = symbol.name().unwrap_or_default().to_owned();
-                        Link::Extern { name, weak: symbol.is_weak() }
+                        let name = names.entry(number_of_symbol);
+                        let name = name.or_insert_with(|| symbol.name().unwrap_or_default().into());
+                        Link::Extern { name: name.clone(), weak: symbol.is_weak() }
                     }
                     Some(target) => {
                         let Some(&target) = place_of.get(&target) else { continue };

@@ -36,6 +36,8 @@ pub struct Checker<'a> {
     /// Where each relocation's instruction is; `None` where the object has no such code.
     places: Vec<Option<Place>>,
     programs: Vec<Program<'a>>,
+    /// The relocations that no program may reach, in order.
+    orphans: Vec<usize>,
     requirements: Requirements,
 }
 
@@ -159,7 +161,7 @@ impl<'a> Checker<'a> {
         };
         let places: Vec<_> = object.relocations().iter().map(place).collect();
         let unknown: Patches = places.iter().filter_map(|place| Some(((*place)?, Patch::Unknown))).collect();
-        let programs = code
+        let programs: Vec<Program<'_>> = code
             .programs()
             .map(|function| {
                 let reached = walk(&code, &unknown, function);
@@ -174,8 +176,11 @@ impl<'a> Checker<'a> {
                 }
             })
             .collect();
+        let mut orphans = vec![true; places.len()];
+        programs.iter().flat_map(|program| &program.relocations).for_each(|&index| orphans[index] = false);
+        let orphans = (0..places.len()).filter(|&index| orphans[index]).collect();
         let requirements = Requirements::of(data, &object, &code)?;
-        Ok(Checker { object, code, places, programs, requirements })
+        Ok(Checker { object, code, places, programs, orphans, requirements })
     }
 
     /// The object.
@@ -186,6 +191,11 @@ impl<'a> Checker<'a> {
     /// The programs that a loader would load, in the order of the file.
     pub fn programs(&self) -> &[Program<'a>] {
         &self.programs
+    }
+
+    /// Whether what becomes of the object depends on a kernel's configuration ([`Facts::config`]).
+    pub fn asks_for_config(&self) -> bool {
+        self.requirements.has_config()
     }
 
     /// Holds the object against a kernel.
@@ -199,7 +209,7 @@ impl<'a> Checker<'a> {
                 patches.insert(*place, patch(resolution));
             }
         }
-        offered.patch(&self.code, &mut patches);
+        offered.patch(&self.code, &self.requirements, &mut patches);
 
         let mut reached_poison = vec![false; resolutions.len()];
         let by_place: HashMap<Place, usize, foldhash::fast::FixedState> =
@@ -210,9 +220,9 @@ impl<'a> Checker<'a> {
         for program in &self.programs {
             let reached = walk(&self.code, &patches, &program.function);
             // A loader that is told to load nothing else meets only its own; what is nobody's it always meets.
-            let mine = |index: &&usize| {
-                program.relocations.contains(*index)
-                    || !self.programs.iter().any(|one| one.relocations.contains(*index))
+            let mine = |&&index: &&usize| {
+                self.orphans.binary_search(&index).is_ok()
+                    || program.relocations.binary_search(&index).is_ok()
             };
             let mut problems: Vec<Problem> = broken
                 .iter()

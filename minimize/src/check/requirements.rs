@@ -4,6 +4,7 @@
 //! FUNCs, their tracepoints typedefs. So no table of versions is needed, and backports count.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use btf::{Btf, Kind, Type, TypeId};
 use object::{Object as _, ObjectSymbol as _};
@@ -11,9 +12,10 @@ use object::{Object as _, ObjectSymbol as _};
 use super::code::{Code, Link};
 use super::reach::{Patch, Patches, Reached};
 use super::{Attach, Facts, Lack, Problem, Program, Target, helper_name};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernel::Kernel;
-use crate::object::Object;
+use crate::object::{Object, open_elf};
+use crate::types::Types;
 
 const MAP_TYPES: &[&str] = &[
     "UNSPEC",
@@ -93,21 +95,26 @@ pub(super) struct Requirements {
     /// Kernel structs that struct_ops maps implement.
     struct_ops: BTreeSet<String>,
     /// Names of functions to look for in the kernel.
-    functions: BTreeSet<String>,
+    functions: BTreeSet<Arc<str>>,
+    /// Those of them that are called.
+    called: BTreeSet<Arc<str>>,
 }
 
 impl Requirements {
     pub(super) fn of(data: &[u8], object: &Object<'_>, code: &Code<'_>) -> Result<Requirements> {
         let mut requirements = Requirements::default();
         for section in &code.sections {
-            for link in section.links.values() {
-                if let Link::Extern { name, .. } = link {
-                    requirements.functions.insert(name.clone());
+            for (&at, link) in &section.links {
+                let Link::Extern { name, .. } = link else { continue };
+                requirements.functions.insert(name.clone());
+                if section.instructions.get(at as usize).is_some_and(|one| one.is_call()) {
+                    requirements.called.insert(name.clone());
                 }
             }
         }
-        let Some(btf) = object.btf() else { return Ok(requirements) };
-        let file = object::File::parse(data).map_err(|error| Error::Elf { reason: error.to_string() })?;
+        let Some(types) = object.types() else { return Ok(requirements) };
+        let btf = types.btf;
+        let file = open_elf(data)?;
         let weak: HashSet<&str> = file
             .symbols()
             .filter(|symbol| symbol.is_weak() && symbol.is_undefined())
@@ -123,18 +130,22 @@ impl Requirements {
                 let var = btf.ty(var.ty)?;
                 let name = btf.name(&var)?.to_string();
                 if section == ".maps" {
-                    requirements.maps.extend(map_type(btf, &var).map(|number| (name, number)));
+                    requirements.maps.extend(map_type(types, &var).map(|number| (name, number)));
                 } else if section == ".kconfig"
                     && name.starts_with("CONFIG_")
                     && !weak.contains(name.as_str())
                 {
                     requirements.config.push(name);
                 } else if section == ".struct_ops" || section == ".struct_ops.link" {
-                    requirements.struct_ops.extend(struct_name(btf, &var));
+                    requirements.struct_ops.extend(struct_name(types, &var));
                 }
             }
         }
         Ok(requirements)
+    }
+
+    pub(super) fn has_config(&self) -> bool {
+        !self.config.is_empty()
     }
 
     /// What the kernel lacks for every program of the object.
@@ -179,30 +190,20 @@ fn enumeration<'k>(kernel: &Kernel<'k>, name: &str) -> Option<Type<'k>> {
 }
 
 /// The number in the member `type` of a map's definition: `__uint(type, N)` declares a pointer to an array of N.
-fn map_type(btf: &Btf<'_>, var: &Type<'_>) -> Option<u32> {
-    let definition = skip(btf, var.target()?)?;
+fn map_type(types: Types<'_, '_>, var: &Type<'_>) -> Option<u32> {
+    let behind = |id: Option<TypeId>| types.skip(id?).ok()?.ty;
+    let definition = behind(var.target())?;
     let member =
-        definition.members().find(|member| btf.string(member.name).is_ok_and(|name| name == "type"))?;
-    let pointer = skip(btf, member.ty).filter(|ty| ty.kind() == Kind::Ptr)?;
-    Some(skip(btf, pointer.target()?)?.array()?.len)
+        definition.members().find(|member| types.string(member.name).is_ok_and(|name| name == "type"))?;
+    let pointer = behind(Some(member.ty)).filter(|ty| ty.kind() == Kind::Ptr)?;
+    Some(behind(pointer.target())?.array()?.len)
 }
 
-fn struct_name(btf: &Btf<'_>, var: &Type<'_>) -> Option<String> {
-    let ty = skip(btf, var.target()?)?;
-    let name = btf.name(&ty).ok()?;
+fn struct_name(types: Types<'_, '_>, var: &Type<'_>) -> Option<String> {
+    let ty = types.skip(var.target()?).ok()?.ty?;
+    let name = types.string(ty.name_offset()).ok()?;
     let name = btf::BStr::new(crate::flavour::essential_name(name));
     (ty.kind() == Kind::Struct && !name.is_empty()).then(|| name.to_string())
-}
-
-fn skip<'a>(btf: &Btf<'a>, mut id: TypeId) -> Option<Type<'a>> {
-    for _ in 0..64 {
-        let ty = btf.ty(id).ok()?;
-        if !ty.kind().is_modifier() && ty.kind() != Kind::Typedef {
-            return Some(ty);
-        }
-        id = ty.target()?;
-    }
-    None
 }
 
 /// Where a system call's function may be, by architecture.
@@ -234,7 +235,7 @@ impl<'k, 'a> Offered<'k, 'a> {
         requirements: &Requirements,
         attached: impl Iterator<Item = &'p Attach>,
     ) -> Self {
-        let mut wanted: HashSet<String> = requirements.functions.iter().cloned().collect();
+        let mut wanted: HashSet<String> = requirements.functions.iter().map(ToString::to_string).collect();
         for attach in attached {
             match &attach.target {
                 Some(Target::Symbol(name) | Target::Function(name)) => {
@@ -267,19 +268,17 @@ impl<'k, 'a> Offered<'k, 'a> {
     }
 
     /// Adds what becomes of references to kernel functions that are not there: their address is 0, calling them is poison.
-    pub(super) fn patch(&self, code: &Code<'_>, patches: &mut Patches) {
+    pub(super) fn patch(&self, code: &Code<'_>, requirements: &Requirements, patches: &mut Patches) {
         for (index, section) in code.sections.iter().enumerate() {
             for (&instruction, link) in &section.links {
                 let Link::Extern { name, weak: true } = link else { continue };
-                if self.functions.contains(name.as_str()) {
+                if self.functions.contains(&**name) {
                     continue;
                 }
                 let place = super::code::Place { section: index as u32, instruction };
                 let is_call = section.instructions.get(instruction as usize).is_some_and(|one| one.is_call());
                 // The address of something else that is weak may be a variable's, which is not looked for.
-                let is_function = section.links.iter().any(|(at, other)| {
-                    other == link && section.instructions.get(*at as usize).is_some_and(|one| one.is_call())
-                });
+                let is_function = requirements.called.contains(name);
                 if is_call {
                     patches.insert(place, Patch::Poison);
                 } else if is_function {
@@ -328,7 +327,7 @@ impl<'k, 'a> Offered<'k, 'a> {
             }
             match section.links.get(&place.instruction) {
                 Some(Link::Extern { name, .. }) => {
-                    functions.insert(name.clone());
+                    functions.insert(name.to_string());
                 }
                 None if instruction.src == 0 => {
                     helpers.insert(instruction.imm);

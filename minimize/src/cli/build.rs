@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use btf_minimize::{Error, Kernel, Minimized, Object, WithModules, minimize};
+use btf_minimize::{Kernel, Minimized, Object, minimize};
 use serde::Serialize;
 
 use super::files;
@@ -76,7 +76,8 @@ pub(crate) fn build(
     let file = files::KernelFile::open(btf)?;
     let data = files::read_objects(paths)?;
     let objects = files::open_objects(paths, &data)?;
-    let with_modules = if modules.is_empty() { None } else { Some(merge(&file, btf, modules)?) };
+    let with_modules =
+        if modules.is_empty() { None } else { Some(files::with_modules(&file, btf, modules)?) };
     let kernel = match &with_modules {
         Some(both) => both.open_for(&objects),
         None => Kernel::open_for(file.bytes(), &objects),
@@ -112,17 +113,6 @@ pub(crate) fn build(
         writeln!(out, "{}: {bytes}, {types}, for {relocations} of {objects}", output.display())?;
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// The kernel with its modules.
-fn merge(kernel: &files::KernelFile, path: &Path, modules: &[PathBuf]) -> anyhow::Result<WithModules> {
-    let open = |module: &PathBuf| files::KernelFile::open(module);
-    let files = modules.iter().map(open).collect::<anyhow::Result<Vec<_>>>()?;
-    let bytes: Vec<_> = files.iter().map(files::KernelFile::bytes).collect();
-    WithModules::new(kernel.bytes(), &bytes).map_err(|error| match error {
-        Error::Module { index, reason } => anyhow::anyhow!("{}: {reason}", modules[index].display()),
-        error => anyhow::Error::new(error).context(path.display().to_string()),
-    })
 }
 
 fn report<'a>(paths: &'a [PathBuf], objects: &[Object<'_>], minimized: &Minimized) -> Vec<ObjectReport<'a>> {

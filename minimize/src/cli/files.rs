@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use btf_minimize::{Kernel, Object};
+use btf_minimize::{Error, Kernel, Object, WithModules};
 use memmap2::{Mmap, MmapOptions};
 
 /// The bytes of a kernel's file, mapped where that can be done.
@@ -44,6 +44,21 @@ impl KernelFile {
     pub(crate) fn kernel(&self, path: &Path) -> anyhow::Result<Kernel<'_>> {
         Kernel::open(self.bytes()).with_context(|| path.display().to_string())
     }
+}
+
+/// A kernel with modules.
+pub(crate) fn with_modules(
+    kernel: &KernelFile,
+    path: &Path,
+    modules: &[PathBuf],
+) -> anyhow::Result<WithModules> {
+    let open = |module: &PathBuf| KernelFile::open(module);
+    let files = modules.iter().map(open).collect::<anyhow::Result<Vec<_>>>()?;
+    let bytes: Vec<_> = files.iter().map(KernelFile::bytes).collect();
+    WithModules::new(kernel.bytes(), &bytes).map_err(|error| match error {
+        Error::Module { index, reason } => anyhow::anyhow!("{}: {reason}", modules[index].display()),
+        error => anyhow::Error::new(error).context(path.display().to_string()),
+    })
 }
 
 /// Reads the files of BPF objects.

@@ -9,6 +9,7 @@ pub(crate) mod diff;
 mod files;
 pub(crate) mod header;
 mod kernels;
+mod modules;
 pub(crate) mod relocs;
 mod select;
 mod telling;

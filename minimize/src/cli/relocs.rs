@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use btf_minimize::{Object, resolve};
+use btf_minimize::{Kernel, Object, resolve};
 use serde::Serialize;
 
 use super::files;
@@ -19,6 +19,9 @@ pub(crate) struct Args {
     /// A kernel to resolve against: raw BTF, or an ELF file with a .BTF section; of either byte order
     #[arg(long, value_name = "FILE")]
     btf: Option<PathBuf>,
+    /// A module of that kernel whose types count too: split BTF, or a .ko with it; may be repeated
+    #[arg(long, value_name = "FILE", requires = "btf")]
+    module: Vec<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -35,12 +38,21 @@ struct Listing<'a> {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let file = args.btf.as_deref().map(files::KernelFile::open).transpose()?;
-    let kernel = match (&args.btf, &file) {
-        (Some(path), Some(file)) => Some(file.kernel(path)?),
-        _ => None,
-    };
     let files = files::read_objects(&args.objects)?;
     let objects = files::open_objects(&args.objects, &files)?;
+    let with_modules = match (&args.btf, &file) {
+        (Some(path), Some(file)) if !args.module.is_empty() => {
+            Some(files::with_modules(file, path, &args.module)?)
+        }
+        _ => None,
+    };
+    let kernel = match (&with_modules, &file) {
+        (Some(both), _) => Some(both.open_for(&objects)),
+        (None, Some(file)) => Some(Kernel::open_for(file.bytes(), &objects)),
+        (None, None) => None,
+    };
+    let name = || args.btf.as_deref().map_or_else(String::new, |path| path.display().to_string());
+    let kernel = kernel.transpose().with_context(name)?;
     let list = |(path, object): (_, &Object<'_>)| {
         let answers = kernel.as_ref().map(|kernel| resolve(kernel, object));
         let told = object.relocations().iter().enumerate().map(|(index, relocation)| {

@@ -191,7 +191,7 @@ impl Row {
 }
 
 /// Changes that become visible together, or not at all: dropped without [`Transaction::commit`], nothing was.
-pub(super) enum Transaction {
+pub(in crate::store) enum Transaction {
     Sqlite(sqlx::Transaction<'static, Sqlite>),
     Postgres(sqlx::Transaction<'static, Postgres>),
 }
@@ -216,7 +216,7 @@ impl Transaction {
         })
     }
 
-    pub(super) async fn commit(self) -> Result<()> {
+    pub(in crate::store) async fn commit(self) -> Result<()> {
         match self {
             Self::Sqlite(on) => on.commit().await?,
             Self::Postgres(on) => on.commit().await?,

@@ -5,7 +5,9 @@ mod failures;
 mod jobs;
 mod list;
 mod lookup;
+mod retained;
 mod rows;
+mod tokens;
 mod worker;
 mod write;
 
@@ -15,6 +17,7 @@ pub use failures::{Failure, FailureClass, FailureReport, Failures, Retry, Subjec
 pub use jobs::{Backlog, Job, Worker};
 pub use list::{Filter, MAX_PAGE, Page};
 pub use lookup::{Lookup, LookupQuery};
+pub use tokens::{AuditEntry, Permission, Scope, Token};
 
 pub(super) use database::Alone;
 use database::{Database, Sql};

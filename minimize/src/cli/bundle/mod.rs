@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 use btf_archive::bundle::{Builder, Encoding};
 use btf_archive::{BuildId, Digest, Key};
-use btf_minimize::{Kernel, Object, Problem, minimize};
+use btf_minimize::{Object, Problem, minimize};
 use serde::Serialize;
 
 use super::files;
@@ -94,8 +94,8 @@ impl Layout {
 struct Entry {
     key: Key,
     build_id: Option<BuildId>,
-    /// Digest of the kernel's whole BTF.
-    source: Digest,
+    /// Digest of the kernel's whole BTF, where the archive tells it: to hash a file takes longer than to minimise it.
+    source: Option<Digest>,
     btf: Arc<Vec<u8>>,
 }
 
@@ -127,14 +127,15 @@ struct Report<'a> {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let data = files::read_objects(&args.objects)?;
     if let Some(bundle) = &args.check_stale {
-        return stale::run(bundle, args.kernels, &args.objects, &data, args.json);
+        let objects = stale::Objects { paths: &args.objects, data: &data };
+        return stale::run(bundle, args.kernels, &objects, args.json);
     }
     let output = args.output.as_deref().context("--output says where to write")?;
     let objects = files::open_objects(&args.objects, &data)?;
     let kernels = args.kernels.open()?;
     let mut left_out = LeftOut::new();
     let (entries, unresolved) = minimize_all(&kernels, &objects, &mut left_out)?;
-    let record = Record::new(args.layout, &kernels, args.kernels.selection(), &args.objects, &data);
+    let record = Record::new(args.layout, &kernels, &args.kernels, &args.objects, &data);
     let members = names::members(args.layout, &entries, &mut left_out)?;
     let problems: Vec<_> = unresolved
         .into_iter()
@@ -168,6 +169,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
         };
     }
+    kernels.tell_without_modules();
     for (kernel, reason) in &left_out {
         eprintln!("btf-minimize: {kernel}: left out: {reason}");
     }
@@ -224,13 +226,9 @@ fn minimize_all(
     left_out: &mut LeftOut,
 ) -> anyhow::Result<(Vec<Entry>, Unresolveds)> {
     let pool: Mutex<HashMap<Digest, Arc<Vec<u8>>>> = Mutex::default();
-    let results = kernels.each(|indices, bytes| {
-        let kernel = Kernel::open_for(bytes, objects)?;
-        let minimized = minimize(&kernel, objects)?;
-        let source = match &kernels.names[indices[0]].blob {
-            Blob::Archived(digest) => *digest,
-            Blob::File(_) => Digest::of(kernel.btf().bytes()),
-        };
+    let results = kernels.each(|indices, opened| {
+        let minimized = opened.for_objects(objects, |kernel| Ok(minimize(kernel, objects)?))?;
+        let source = kernels.names[indices[0]].blob.source();
         // Most kernels need the bytes that another one needs: ten thousand of them fit into memory.
         let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
         let btf = pool.entry(Digest::of(&minimized.btf)).or_insert_with(|| Arc::new(minimized.btf)).clone();
@@ -274,7 +272,7 @@ fn key(kernel: &KernelName) -> anyhow::Result<Key> {
     let path = match (kernel.key(), &kernel.blob) {
         (Some(key), _) => return Ok(key.clone()),
         (None, Blob::File(path)) => path.with_extension(""),
-        (None, Blob::Archived(_)) => PathBuf::new(),
+        (None, Blob::Archived { .. }) => PathBuf::new(),
     };
     let mut parts: Vec<_> = path.iter().rev().take(4).map(|part| part.to_string_lossy()).collect();
     parts.reverse();
@@ -287,7 +285,7 @@ fn key(kernel: &KernelName) -> anyhow::Result<Key> {
 fn single(output: &Path, entries: &[Entry], record: &Record, zstd: bool) -> anyhow::Result<u64> {
     let mut builder = Builder::new();
     for entry in entries {
-        builder.add(&entry.key, entry.build_id, &entry.source, &entry.btf);
+        builder.add(&entry.key, entry.build_id, entry.source.as_ref(), &entry.btf);
     }
     let encoding = if zstd { Encoding::Zstd } else { Encoding::Raw };
     let data = builder.finish(&serde_json::to_string(record)?, encoding)?;

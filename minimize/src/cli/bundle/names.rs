@@ -61,7 +61,7 @@ fn names(layout: Layout, key: &Key) -> Result<Vec<String>, &'static str> {
     let (distro, release) = (key.distro(), key.release());
     let of_machine = |start: &str| {
         let machine = alias::machine(key.arch());
-        let name = |version| format!("{start}{distro}/{version}/{machine}/{release}.btf");
+        let name = |version: String| format!("{start}{distro}/{version}/{machine}/{release}.btf");
         versions(key).into_iter().map(name).collect::<Vec<_>>()
     };
     match layout {
@@ -77,7 +77,7 @@ fn names(layout: Layout, key: &Key) -> Result<Vec<String>, &'static str> {
         Layout::InspektorGadgetOci if matches!(key.arch(), "x86_64" | "arm64") => Ok(of_machine("")),
         Layout::InspektorGadgetOci => Err("a gadget's image is for x86_64 and arm64"),
         Layout::Tracee if matches!(key.arch(), "x86_64" | "arm64") => {
-            let name = |version| format!("{distro}/{version}/{}/{release}.btf", key.arch());
+            let name = |version: String| format!("{distro}/{version}/{}/{release}.btf", key.arch());
             Ok(versions(key).into_iter().map(name).collect())
         }
         Layout::Tracee => Err("tracee knows x86_64 and arm64"),
@@ -97,12 +97,15 @@ fn names(layout: Layout, key: &Key) -> Result<Vec<String>, &'static str> {
     }
 }
 
-/// What os-release may say as `VERSION_ID`. Of point releases (Oracle Linux 8.6, RHEL 8.6) a key does not know which.
-fn versions(key: &Key) -> Vec<&str> {
-    match (key.distro(), key.version()) {
-        ("amzn", "2018") => vec!["2018.03", "2018"],
-        (_, version) => vec![version],
+/// What os-release may say as `VERSION_ID`.
+fn versions(key: &Key) -> Vec<String> {
+    let (distro, version) = (key.distro(), key.version());
+    let mut versions = alias::point_releases(distro, version, key.release());
+    if (distro, version) == ("amzn", "2018") {
+        versions.push("2018.03".to_owned());
     }
+    versions.push(version.to_owned());
+    versions
 }
 
 #[cfg(test)]
@@ -130,6 +133,16 @@ mod tests {
                     "./amzn/2018/x86_64/4.14.26-46.32.amzn1.x86_64.btf",
                 ],
             ),
+            (
+                Layout::Tracee,
+                "rhel/8/x86_64/4.18.0-513.el8.x86_64",
+                &[
+                    "rhel/8.9/x86_64/4.18.0-513.el8.x86_64.btf",
+                    "rhel/8.10/x86_64/4.18.0-513.el8.x86_64.btf",
+                    "rhel/8/x86_64/4.18.0-513.el8.x86_64.btf",
+                ],
+            ),
+            (Layout::Tracee, "centos/8-stream/x86_64/4.18.0-5.el8", &["centos/8/x86_64/4.18.0-5.el8.btf"]),
             (Layout::Datadog, amazon, &["amazon/4.14.26-46.32.amzn1.x86_64.btf.tar.xz"]),
             (Layout::Datadog, bionic, &["ubuntu/18.04/4.15.0-213-generic.btf.tar.xz"]),
             (

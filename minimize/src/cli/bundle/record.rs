@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Entry, Layout};
 use crate::cli::files;
-use crate::cli::kernels::Kernels;
+use crate::cli::kernels::{KernelArgs, Kernels};
 
 const FORMAT: u32 = 1;
 /// What the record's name has more than the bundle's.
@@ -30,10 +30,16 @@ pub(super) struct Record {
     /// The expression of `--select`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) select: Option<String>,
+    /// What `--modules` said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) modules: Option<String>,
     pub(super) objects: Vec<Object>,
-    /// For each kernel the first eight bytes of the digest of its whole BTF. A single file has them in its table.
+    /// For each kernel of an archive the first eight bytes of [`crate::cli::kernels::Blob::source`]. A single file has them in its table.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) kernels: BTreeMap<String, String>,
+    /// For each other kernel those of the digest of its minimised BTF. A single file has them in its table.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) minimized: BTreeMap<String, String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +54,7 @@ impl Record {
     pub(super) fn new(
         layout: Layout,
         kernels: &Kernels,
-        select: Option<String>,
+        args: &KernelArgs,
         paths: &[PathBuf],
         objects: &[Vec<u8>],
     ) -> Record {
@@ -57,15 +63,22 @@ impl Record {
             generator: concat!("btf-minimize ", env!("CARGO_PKG_VERSION")).to_owned(),
             layout: layout.name(),
             snapshot: kernels.snapshot,
-            select,
+            select: args.selection(),
+            modules: args.modules(),
             objects: Object::of(paths, objects),
             kernels: BTreeMap::new(),
+            minimized: BTreeMap::new(),
         }
     }
 
-    pub(super) fn with(self, entries: &[Entry]) -> Record {
-        let kernel = |entry: &Entry| (entry.key.to_string(), beginning(entry.source.as_bytes()));
-        Record { kernels: entries.iter().map(kernel).collect(), ..self }
+    pub(super) fn with(mut self, entries: &[Entry]) -> Record {
+        for Entry { key, source, btf, .. } in entries {
+            match source {
+                Some(source) => self.kernels.insert(key.to_string(), beginning(source.as_bytes())),
+                None => self.minimized.insert(key.to_string(), beginning(Digest::of(btf).as_bytes())),
+            };
+        }
+        self
     }
 
     /// Writes the record beside a bundle.
@@ -83,10 +96,13 @@ impl Record {
                 if data.starts_with(&MAGIC) {
                     let bundle = Bundle::open(&data)?;
                     let mut record: Record = serde_json::from_str(bundle.record())?;
-                    let kernels = bundle.kernels();
-                    record.kernels = kernels
-                        .map(|kernel| (kernel.key().to_owned(), beginning(&kernel.source())))
-                        .collect();
+                    for kernel in bundle.kernels() {
+                        let key = kernel.key().to_owned();
+                        match kernel.source() {
+                            Some(source) => record.kernels.insert(key, beginning(&source)),
+                            None => record.minimized.insert(key, beginning(kernel.digest().as_bytes())),
+                        };
+                    }
                     return Ok(record);
                 }
             }

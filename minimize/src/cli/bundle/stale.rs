@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use btf_archive::Digest;
+use btf_minimize::minimize;
 use serde::Serialize;
 
 use super::record::{Object, Record, beginning};
 use crate::cli::files;
-use crate::cli::kernels::{Blob, KernelArgs};
+use crate::cli::kernels::{KernelArgs, Kernels};
+use crate::cli::modules::Opened;
 use crate::cli::telling::plural;
 
 #[derive(Serialize)]
@@ -21,13 +23,19 @@ struct Report<'a> {
     changes: Vec<String>,
 }
 
+/// The objects as they are now.
+pub(super) struct Objects<'a> {
+    pub(super) paths: &'a [PathBuf],
+    pub(super) data: &'a [Vec<u8>],
+}
+
 pub(super) fn run(
     bundle: &Path,
     mut args: KernelArgs,
-    paths: &[PathBuf],
-    data: &[Vec<u8>],
+    objects: &Objects<'_>,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
+    let Objects { paths, data } = *objects;
     let record = Record::read(bundle)?;
     let mut changes = Vec::new();
     match (args.selection(), &record.select) {
@@ -36,6 +44,14 @@ pub(super) fn run(
             let text =
                 |selection: &Option<String>| selection.clone().unwrap_or_else(|| "everything".to_owned());
             changes.push(format!("selection: {} became {}", text(then), text(&now)));
+        }
+        _ => {}
+    }
+    match (args.modules(), &record.modules) {
+        (None, Some(modules)) => args.choose_modules(modules.parse()?),
+        (now, then) if now != *then => {
+            let text = |modules: &Option<String>| modules.clone().unwrap_or_else(|| "none".to_owned());
+            changes.push(format!("modules: {} became {}", text(then), text(&now)));
         }
         _ => {}
     }
@@ -53,26 +69,8 @@ pub(super) fn run(
     changes.extend(then.keys().map(|name| format!("object {name}: is gone")));
 
     let kernels = args.open()?;
-    let mut then: BTreeMap<&str, &str> =
-        record.kernels.iter().map(|(key, digest)| (key.as_str(), digest.as_str())).collect();
-    for kernel in &kernels.names {
-        let digest = match &kernel.blob {
-            Blob::Archived(digest) => *digest,
-            Blob::File(path) => {
-                let file = files::KernelFile::open(path)?;
-                Digest::of(file.kernel(path)?.btf().bytes())
-            }
-        };
-        let key = super::key(kernel)?;
-        match then.remove(key.to_string().as_str()) {
-            None => changes.push(format!("kernel {key}: is new")),
-            Some(beginning_then) if beginning_then != beginning(digest.as_bytes()) => {
-                changes.push(format!("kernel {key}: has other BTF"));
-            }
-            Some(_) => {}
-        }
-    }
-    changes.extend(then.keys().map(|key| format!("kernel {key}: is gone")));
+    let same_objects = !changes.iter().any(|change| change.starts_with("object "));
+    changes.extend(of_kernels(&record, &kernels, objects, same_objects)?);
 
     let report = Report { bundle, stale: !changes.is_empty(), changes };
     let mut out = std::io::stdout().lock();
@@ -87,4 +85,44 @@ pub(super) fn run(
         writeln!(out, "{}: up to date with {objects} and {kernels}", bundle.display())?;
     }
     Ok(if report.stale { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What changed about the kernels. With other objects, nothing can be said of minimised BTF.
+fn of_kernels(
+    record: &Record,
+    kernels: &Kernels,
+    objects: &Objects<'_>,
+    same_objects: bool,
+) -> anyhow::Result<Vec<String>> {
+    let objects = files::open_objects(objects.paths, objects.data)?;
+    let (mut then, mut minimized) = (record.kernels.clone(), record.minimized.clone());
+    let mut changes = Vec::new();
+    for kernel in &kernels.names {
+        let key = super::key(kernel)?.to_string();
+        if let Some(then) = then.remove(&key) {
+            let of_file =
+                |opened: &Opened<'_>| opened.for_objects(&[], |kernel| Ok(Digest::of(kernel.btf().bytes())));
+            let now = match kernel.blob.source() {
+                Some(digest) => digest,
+                None => kernels.read(&kernel.blob, of_file)?,
+            };
+            if then != beginning(now.as_bytes()) {
+                changes.push(format!("kernel {key}: has other BTF"));
+            }
+        } else if let Some(then) = minimized.remove(&key) {
+            let minimize = |opened: &Opened<'_>| {
+                opened.for_objects(&objects, |kernel| Ok(minimize(kernel, &objects)?.btf))
+            };
+            if same_objects {
+                let now = Digest::of(&kernels.read(&kernel.blob, minimize)?);
+                if then != beginning(now.as_bytes()) {
+                    changes.push(format!("kernel {key}: what the objects need of it is other BTF"));
+                }
+            }
+        } else {
+            changes.push(format!("kernel {key}: is new"));
+        }
+    }
+    changes.extend(then.into_keys().chain(minimized.into_keys()).map(|key| format!("kernel {key}: is gone")));
+    Ok(changes)
 }

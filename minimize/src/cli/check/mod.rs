@@ -12,11 +12,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use btf_minimize::Kernel;
+use btf_archive::Digest;
 use btf_minimize::check::{Checker, Config, Facts};
 
 use super::files;
-use super::kernels::KernelArgs;
+use super::kernels::{KernelArgs, Kernels};
 use super::select::Selection;
 use matrix::{Matrix, ObjectRows};
 
@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// Only these programs, by name of the function or of the section; may be repeated [default: all]
     #[arg(long, value_name = "NAME")]
     program: Vec<String>,
-    /// A kernel configuration to check __kconfig variables against: the text of /boot/config-RELEASE
+    /// A kernel configuration to check __kconfig variables against: the text of /boot/config-RELEASE [default: each kernel's own, where the archive has it]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// How to tell it
@@ -78,6 +78,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(3));
         }
     }
+    kernels.tell_without_modules();
     let config = match &args.config {
         Some(path) => {
             Some(Config::parse(&std::fs::read_to_string(path).with_context(|| path.display().to_string())?))
@@ -93,16 +94,23 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
 
-    let results = kernels.each(|indices, bytes| {
-        let kernel = Kernel::open(bytes)?;
-        // Kernels that share BTF may differ in whether it is their own.
-        let origins: BTreeSet<Option<bool>> =
-            indices.iter().map(|&index| kernels.names[index].own_btf()).collect();
-        let check = |own_btf| {
-            let facts = Facts { own_btf, config: config.as_ref() };
-            (own_btf, checkers.iter().map(|checker| checker.check(&kernel, &facts)).collect::<Vec<_>>())
-        };
-        Ok(origins.into_iter().map(check).collect::<Vec<_>>())
+    let configured = checkers.iter().any(Checker::asks_for_config);
+    // What kernels that share BTF may differ in.
+    let facts_of = |index: usize| {
+        let kernel = &kernels.names[index];
+        let archived = kernel.record.as_ref().and_then(|record| record.config);
+        (kernel.own_btf(), archived.filter(|_| configured && config.is_none()))
+    };
+    let results = kernels.each(|indices, opened| {
+        let different: BTreeSet<_> = indices.iter().map(|&index| facts_of(index)).collect();
+        opened.whole(|kernel| {
+            let check = |(own_btf, archived): (_, Option<Digest>)| {
+                let archived = archived.map(|digest| archived_config(&kernels, &digest)).transpose()?;
+                let facts = Facts { own_btf, config: archived.as_ref().or(config.as_ref()) };
+                anyhow::Ok(checkers.iter().map(|checker| checker.check(kernel, &facts)).collect::<Vec<_>>())
+            };
+            different.into_iter().map(|facts| Ok((facts, check(facts)?))).collect::<anyhow::Result<Vec<_>>>()
+        })
     });
     let named = |(indices, result): (Vec<usize>, anyhow::Result<_>)| {
         let result = result.with_context(|| kernels.names[indices[0]].name.clone())?;
@@ -110,10 +118,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let groups = results.into_iter().map(named).collect::<anyhow::Result<Vec<_>>>()?;
     let mut reports = BTreeMap::new();
-    for (indices, by_origin) in &groups {
+    for (indices, by_facts) in &groups {
         for &index in indices {
-            let own_btf = kernels.names[index].own_btf();
-            let found = by_origin.iter().find(|(origin, _)| *origin == own_btf);
+            let found = by_facts.iter().find(|(facts, _)| *facts == facts_of(index));
             reports.extend(found.map(|(_, reports)| (index, reports)));
         }
     }
@@ -152,4 +159,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         None => std::io::stdout().lock().write_all(text.as_bytes())?,
     }
     Ok(if matrix.works_where_required() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A kernel's configuration in the archive.
+fn archived_config(kernels: &Kernels, digest: &Digest) -> anyhow::Result<Config> {
+    Ok(Config::parse(&String::from_utf8_lossy(&kernels.beside(digest)?)))
 }
