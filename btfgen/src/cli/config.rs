@@ -243,7 +243,7 @@ impl File {
         });
         match refused {
             Some(error) => {
-                problems.push(self.problem(value.span().start, format!("{name}: {}", reason(&error))))
+                problems.push(self.problem(value.span().start, format!("{name}: {}", reason(&error))));
             }
             None => settings.push(setting),
         }

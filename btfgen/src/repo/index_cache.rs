@@ -52,7 +52,7 @@ impl IndexCache {
         let copy = self.dir.as_deref().and_then(|dir| {
             Copy::begin(dir, name, file)
                 .inspect_err(|error| {
-                    tracing::warn!("cannot keep the index {name} in {}: {error}", dir.display())
+                    tracing::warn!("cannot keep the index {name} in {}: {error}", dir.display());
                 })
                 .ok()
         });

@@ -311,7 +311,8 @@ impl<'a> Work<'a> {
         });
         let ranges: Vec<_> =
             wanted.map(|section| section.offset..section.offset.saturating_add(section.size)).collect();
-        Ok(if embedded { file.prefetch(&ranges)? } else { file.prefetch_blocks(&ranges)? })
+        let fetched = if embedded { file.prefetch(&ranges) } else { file.prefetch_blocks(&ranges) };
+        Ok(fetched?)
     }
 
     /// The BTF of vmlinux.
