@@ -243,3 +243,33 @@ fn jobs_nobody_can_read() {
     assert_eq!(failures.len(), 1);
     assert!(failures[0].reason.contains("cannot be read"), "{failures:?}");
 }
+
+/// Check that a catalog is reached over TLS, by workers too, only where the server's certificate is for its name and of the right authority; and
+/// not at all without TLS, which this server refuses.
+#[test]
+fn over_tls() {
+    let (url, authority, stranger) = postgres::database_over_tls();
+    let with = |authority: &Path| Some(format!("{url}&sslrootcert={}", authority.display()));
+    let repository = repository();
+    let server = repository.serve();
+    let keyring = repository.keyring();
+    let mut place = Place { desk: Desk::new(), catalog: with(&authority) };
+    let (code, _, told) = outcome(place.sync(&server, &keyring).arg("--enqueue"));
+    assert_eq!(code, 0, "{told}");
+    for (catalog, reason) in [
+        (with(&stranger), "certificate"),
+        (
+            Some(url.replace("localhost:", "127.0.0.1:") + &format!("&sslrootcert={}", authority.display())),
+            "certificate",
+        ),
+        (Some(url.replace("verify-full", "disable")), "pg_hba.conf"),
+    ] {
+        let place = Place { desk: Desk::new(), catalog };
+        let output = place.worker("60").wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && told.contains(reason), "{reason}: {told}");
+    }
+    assert_eq!(added(place.worker("60")), KERNELS);
+    place.catalog = with(&authority);
+    place.check();
+}
