@@ -2,6 +2,7 @@
 //! (0 done, 1 failed, 2 usage, 3 not found, 4 refused, 5 incomplete). An `Err` becomes exit code 1.
 
 pub(crate) mod add;
+pub(crate) mod alias;
 mod archive;
 pub(crate) mod completions;
 pub(crate) mod export;
