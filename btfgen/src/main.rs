@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 mod cli;
 
@@ -23,6 +23,7 @@ enum Command {
     Sync(cli::sync::Args),
     Work(cli::work::Args),
     Failures(cli::failures::Args),
+    Config(cli::config::Args),
     Completions(cli::completions::Args),
 }
 
@@ -36,7 +37,15 @@ fn main() -> ExitCode {
     // Only fails when a provider is already installed, which is then the one we want: there is no other.
     let _ = rustls::crypto::ring::default_provider().install_default();
 
-    let result = match Cli::parse().command {
+    let arguments = match cli::config::arguments(&Cli::command(), std::env::args_os().collect()) {
+        Ok(Ok(arguments)) => arguments,
+        Ok(Err(code)) => return code,
+        Err(error) => {
+            eprintln!("btfgen: {}", cli::message(&error));
+            return ExitCode::from(2);
+        }
+    };
+    let result = match Cli::parse_from(arguments).command {
         Command::Package(args) => cli::package::run(args),
         Command::Vmlinux(args) => cli::vmlinux::run(args),
         Command::Module(args) => cli::module::run(args),
@@ -44,6 +53,7 @@ fn main() -> ExitCode {
         Command::Sync(args) => cli::sync::run(args),
         Command::Work(args) => cli::work::run(args),
         Command::Failures(args) => cli::failures::run(args),
+        Command::Config(args) => cli::config::run(args, &Cli::command()),
         Command::Completions(args) => cli::completions::run(args),
     };
     result.unwrap_or_else(|error| {

@@ -145,6 +145,41 @@ fn fetch(kernel: &OfferedKernel, verify: Verify) -> Result<Fetched, route::Faile
     route::fetch(&client, kernel, &route::Options { verify, ..route::Options::default() })
 }
 
+/// Check that of a kernel whose debug information `dwz` shares with another file (SUSE) the shared part is found in the package, and that
+/// it is said where it is missing or another's.
+#[test]
+fn shared_debug_information() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let written = |name: &str, bytes: &[u8]| std::fs::write(path(name), bytes).unwrap();
+    let dwz = |alt: &str| {
+        written("vmlinux", &VMLINUX);
+        written("other", &OTHER_VMLINUX);
+        let mut command = std::process::Command::new("dwz");
+        deb::run(command.current_dir(folder.path()).args(["-r", "-m", alt, "vmlinux", "other"]), "dwz");
+        std::fs::read(path("vmlinux")).unwrap()
+    };
+    let vmlinux = dwz("kernel");
+    let expected = btfgen::vmlinux::extract(&VMLINUX.as_slice(), btfgen::vmlinux::From::Dwarf, 1).unwrap();
+    let try_with = |shared: &[(&str, &[u8])]| {
+        let package = Rpm::new("kernel-debuginfo");
+        let package = shared.iter().fold(package, |package, (name, bytes)| {
+            package.file(&format!("usr/lib/debug/.dwz/{name}"), bytes)
+        });
+        let package = package.file(&format!("usr/lib/debug/boot/vmlinux-{RELEASE}.debug"), &vmlinux).build();
+        let server = Server::of(package.clone());
+        fetch(&offered(&server, &package, None), Verify::Sparse)
+    };
+    let shared = std::fs::read(path("kernel")).unwrap();
+    let fetched = try_with(&[("kernel", &shared), ("perf", &VMLINUX)]).unwrap();
+    assert!(fetched.btf == expected.btf);
+    assert!(fetched.explanation.to_string().contains("shares with other files"), "{}", fetched.explanation);
+    for wrong in [&[][..], &[("kernel", &VMLINUX[..])]] {
+        let failed = try_with(wrong).unwrap_err().to_string();
+        assert!(failed.contains("supplementary file"), "{failed}");
+    }
+}
+
 /// Check that a package's own signature by a pinned key makes it trusted where its payload was read to its end, and that
 /// a package without one, or by another key, or with another header, is refused.
 #[test]

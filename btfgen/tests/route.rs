@@ -122,22 +122,30 @@ fn debug_streamed() {
 
 /// A debug package of Linux 7: modules come first. In blocks of 1 MiB, as dpkg-deb makes them at that level.
 fn modules_first(release: &str, vmlinux: &[u8]) -> Vec<u8> {
+    modules_first_at(release, vmlinux, "-z0")
+}
+
+fn modules_first_at(release: &str, vmlinux: &[u8], level: &str) -> Vec<u8> {
     let folder = format!("usr/lib/debug/lib/modules/{release}");
     Deb::new(&format!("linux-image-{release}-dbg"))
         .file(&format!("{folder}/kernel/a.ko"), &noise(3 << 20))
         .file(&format!("{folder}/kernel/b.ko"), &noise((2 << 20) + 1234))
         .file(&format!("{folder}/vmlinux"), vmlinux)
         .file("usr/share/doc/copyright", b"nobody's")
-        .compress(&["-Zxz", "-z0", "--threads-max=2"])
+        .compress(&["-Zxz", level, "--threads-max=2"])
         .build()
 }
 
 /// A kernel of 4 MiB, most of which nobody wants.
 fn large_vmlinux() -> Vec<u8> {
+    vmlinux_with(4 << 20)
+}
+
+fn vmlinux_with(len: usize) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     std::fs::write(path("vmlinux"), &*VMLINUX).unwrap();
-    std::fs::write(path("noise"), noise(4 << 20)).unwrap();
+    std::fs::write(path("noise"), noise(len)).unwrap();
     let section = format!(".text.more={}", path("noise").display());
     deb::run(
         std::process::Command::new("objcopy")
@@ -198,6 +206,24 @@ fn debug_in_parts() {
         Offer::with(release, Expected::No, &packages, change).fetch(&Options::default()).unwrap_err();
     assert!(failed.error.is_passing(), "{failed}");
     assert!(failed.to_string().contains("changed"), "{failed}");
+}
+
+/// Check that a block is fetched only as far as something in it is wanted, by hardly more requests.
+#[test]
+fn beginnings_of_blocks() {
+    let (release, name) = ("7.2.1+deb14-armmp", "linux-image-7.2.1+deb14-armmp-dbg");
+    // Blocks of 12 MiB: at 5 of the first modules end and vmlinux begins; then there is noise until a little before the end.
+    let package = modules_first_at(release, &vmlinux_with(39 << 19), "-z3");
+    let length = package.len() as u64;
+    let fetched = Offer::new(release, Expected::No, &[(Role::Debug, name, package)])
+        .fetch(&Options::default())
+        .unwrap();
+    assert!(fetched.btf == *MADE);
+    let step = &fetched.explanation.steps[1];
+    assert!(step.reason.contains("in 2 of 3 blocks"), "{step:?}");
+    // The last of the three, which is small, and half of the first.
+    assert!(step.bytes < length / 2, "{step:?}");
+    assert!(step.requests <= 6, "{step:?}");
 }
 
 /// Check that a package in parts that is cut off, or damaged where nothing is read, ends as it must.

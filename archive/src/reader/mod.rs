@@ -14,7 +14,7 @@ mod place;
 
 use std::panic::resume_unwind;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crate::snapshot::{self, Head, Index, PartRef, Snapshot, part};
@@ -88,13 +88,13 @@ impl Error {
 #[derive(Debug)]
 pub struct Reader {
     place: Place,
-    /// Whether the blob that was read last is stored as a delta: so probably is the next.
-    deltas: AtomicBool,
     /// Whom it believes; everybody, without.
     policy: Option<Policy>,
     /// Where it remembers what it saw.
     seen: Option<SeenFile>,
     newest: Mutex<Option<Arc<Newest>>>,
+    /// Whether the blob that was read last is stored as a delta: so probably is the next.
+    deltas: AtomicBool,
 }
 
 impl Reader {
@@ -121,7 +121,7 @@ impl Reader {
     /// # Errors
     /// [`Error::NotAnArchive`], [`Error::Untrusted`], and what reading and checking the files may answer.
     pub fn newest(&self) -> Result<Arc<Newest>, Error> {
-        let mut known = self.newest.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut known = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         match &*known {
             Some(newest) => Ok(Arc::clone(newest)),
             None => Ok(Arc::clone(known.insert(Arc::new(self.find_newest()?)))),

@@ -17,6 +17,7 @@
 //! older than the tree is brought up to date from the newest snapshot when the archive is opened.
 
 mod add;
+mod arrive;
 mod bases;
 mod blobs;
 mod catalog;
@@ -28,16 +29,18 @@ mod scrub;
 mod sign;
 mod tree;
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use tempfile::TempDir;
 
 pub use add::{Added, Beside, KernelDraft};
+pub use arrive::Arrival;
 pub use blobs::Stored;
 pub use catalog::{
     AuditEntry, Backlog, Catalog, Failure, FailureClass, FailureReport, Failures, Filter, Job, Lookup,
@@ -120,7 +123,7 @@ impl Archive {
                 }
                 Tree::open(&location)?
             }
-            Location::Bucket(_) | Location::Other(_) => {
+            Location::Bucket(_) | Location::Web(_) | Location::Other(_) => {
                 let tree = Tree::open(&location)?;
                 if tree.size(tree::LOCK).await?.is_none() && tree.size(snapshot::LATEST).await?.is_none() {
                     return Err(none());
@@ -163,7 +166,7 @@ impl Archive {
                 }
                 Tree::open(&location)?
             }
-            Location::Bucket(_) | Location::Other(_) => {
+            Location::Bucket(_) | Location::Web(_) | Location::Other(_) => {
                 let tree = Tree::open(&location)?;
                 if !mark(&tree).await? {
                     return Err(occupied());
@@ -182,29 +185,31 @@ impl Archive {
     /// # Errors
     /// [`Error::NotAnArchive`] where nothing was published, [`Error::Object`] if that cannot be read.
     pub async fn open_read_only(location: impl AsRef<OsStr>) -> Result<Self> {
-        let location = Location::parse(location.as_ref())?;
+        let archive = Self::look_at(location).await?;
+        if archive.latest().await?.is_none() {
+            return Err(Error::NotAnArchive { location: archive.location() });
+        }
+        archive.catch_up().await?;
+        Ok(archive)
+    }
+
+    /// As [`Archive::open_read_only`], also on a web server (`https://…`), but reads nothing yet: its catalog stays empty until
+    /// [`Archive::refresh`], and whatever state its objects are in is no obstacle.
+    ///
+    /// # Errors
+    /// [`Error::NotAnArchive`] for a directory that is none, [`Error::Unsupported`].
+    pub async fn look_at(location: impl AsRef<OsStr>) -> Result<Self> {
+        let location = Location::parse_readable(location.as_ref())?;
         let none = Error::NotAnArchive { location: location.name() };
-        if matches!(&location, Location::Directory(root) if !root.join(snapshot::LATEST).is_file()) {
+        if matches!(&location, Location::Directory(root) if !is_archive(root)) {
             return Err(none);
         }
         let tree = Tree::open(&location)?;
         let io = |source| Error::Io { path: std::env::temp_dir(), source };
         let scratch = tempfile::Builder::new().prefix("btf-archive-").tempdir().map_err(io)?;
         let catalog = Catalog::open(&scratch.path().join(CATALOG)).await?;
-        let archive = Self {
-            location,
-            tree,
-            catalog,
-            lock: None,
-            read_only: Some(scratch),
-            signing: None,
-            bases: Bases::default(),
-        };
-        if archive.latest().await?.is_none() {
-            return Err(none);
-        }
-        archive.catch_up().await?;
-        Ok(archive)
+        let (bases, signing) = (Bases::default(), None);
+        Ok(Self { location, tree, catalog, lock: None, read_only: Some(scratch), bases, signing })
     }
 
     /// Opens or makes an archive in any store of the crate `object_store` that knows conditional writes, with its catalog at `catalog`.
@@ -240,7 +245,8 @@ impl Archive {
         };
         let alone = catalog.alone().await?;
         drop((alone, held));
-        Ok(Self { location, tree, catalog, lock, read_only: None, signing: None, bases: Bases::default() })
+        let (bases, signing) = (Bases::default(), None);
+        Ok(Self { location, tree, catalog, lock, read_only: None, bases, signing })
     }
 
     /// Waits until nobody else publishes, and keeps it so as long as the answer lives. Those who have other catalogs for the same bucket are
@@ -265,6 +271,18 @@ impl Archive {
     /// Whether it was opened with [`Archive::open_read_only`].
     pub fn is_read_only(&self) -> bool {
         self.read_only.is_some()
+    }
+
+    /// The size in bytes of every object, by path; none on a web server, which tells nobody what it has.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn list(&self) -> Result<Option<BTreeMap<String, u64>>> {
+        if let Location::Web(_) = &self.location {
+            return Ok(None);
+        }
+        let sizes = self.tree.list("").map_ok(|found| (found.path, found.size));
+        Ok(Some(sizes.try_collect().await?))
     }
 
     /// Takes over what others published since, if their catalog is not this one; says whether there was anything.

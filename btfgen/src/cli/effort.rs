@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use btf_archive::Trust;
 use btf_archive::store::{self, Archive};
 use btf_archive::trust::SigningKey;
 use btfgen::distro::{ClientCertificate, Distros};
 use btfgen::fetch;
-use btfgen::sync::Effort;
+use btfgen::sync::{Effort, Rule};
 use tokio::runtime::Runtime;
 
 /// What one kernel takes at most: its compressed vmlinux, and the conversion.
@@ -34,9 +33,10 @@ pub(crate) struct EffortArgs {
     /// What is checked of a package: that a signed index names it, reading no more than needed; or its signed hash, reading all of it.
     #[arg(long, value_enum, default_value_t = Verify::Index)]
     verify: Verify,
-    /// Refuse kernels whose origin is verified less than that.
-    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Level::None, env = "BTFGEN_REQUIRE_TRUST")]
-    require_trust: Level,
+    /// Refuse kernels whose origin is verified less than that: none, transport (fetched over https), signed-index, or signed-package; DISTRO=LEVEL or DISTRO/SUITE=LEVEL
+    /// says it of one distribution or suite. May be repeated [default: none]
+    #[arg(long, value_name = "LEVEL", value_delimiter = ',', env = "BTFGEN_REQUIRE_TRUST")]
+    require_trust: Vec<Rule>,
     /// Make the split BTF of all modules too.
     #[arg(long)]
     modules: bool,
@@ -52,19 +52,6 @@ enum Verify {
     Index,
     /// Read wholly, its signed hash checked.
     Full,
-}
-
-/// How far an origin is verified, from nothing to everything.
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Level {
-    /// Not at all.
-    None,
-    /// Fetched over https, and no more.
-    Transport,
-    /// Named by a signed index.
-    SignedIndex,
-    /// Read wholly, its signed hash or its own signature checked.
-    SignedPackage,
 }
 
 impl EffortArgs {
@@ -87,12 +74,7 @@ impl EffortArgs {
             memory: share.min(1 << 30),
             whole: self.verify == Verify::Full,
             modules: self.modules,
-            require: match self.require_trust {
-                Level::None => Trust::None,
-                Level::Transport => Trust::Transport,
-                Level::SignedIndex => Trust::SignedIndex,
-                Level::SignedPackage => Trust::SignedPackage,
-            },
+            require: self.require_trust.iter().cloned().collect(),
             replace,
             lease: Duration::from_secs(self.lease.into()),
             certified: certified(client, distros)?,
@@ -101,6 +83,7 @@ impl EffortArgs {
 
     /// A client within the limits, and the runtime that its downloads run on.
     pub(crate) fn network(&self) -> anyhow::Result<(Runtime, fetch::Client)> {
+        super::allocator::give_back_freed_memory();
         let runtime = Runtime::new().context("cannot start the runtime")?;
         let mut options = fetch::Options { bandwidth: self.bandwidth, ..fetch::Options::default() };
         options.connections = self.connections.into();

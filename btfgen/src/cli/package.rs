@@ -82,6 +82,7 @@ impl From<VerifyArg> for Verify {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let start = Instant::now();
+    super::allocator::give_back_freed_memory();
     for output in [Some(&args.output), args.config.as_ref()].into_iter().flatten() {
         let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
         if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {

@@ -3,6 +3,8 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, bail};
 use btf_archive::{OsRelease, Trust, alias};
@@ -13,7 +15,6 @@ use btfgen::repo::offer::{self, OfferedKernel};
 use btfgen::repo::version::VersionOrder;
 use btfgen::repo::{self, Opened, Reader};
 use btfgen::sync::Selection;
-use futures::StreamExt as _;
 use globset::{Glob, GlobMatcher};
 use tokio::runtime::Handle;
 use url::Url;
@@ -130,18 +131,13 @@ impl RepositoryArgs {
             // Said once, and before anything is fetched.
             btfgen::repo::keyring::Keyring::open(path)?;
         }
-        let read = runtime.block_on(
-            futures::stream::iter(&chosen)
-                .map(|chosen| async move { (chosen, self.read(client, chosen).await) })
-                .buffered(AT_ONCE)
-                .collect::<Vec<_>>(),
-        );
+        let read = self.read_all(client, runtime, &chosen);
 
         let mut offer = Offer { suites: Vec::new(), kernels: Vec::new(), total: 0, failed: Vec::new() };
         let mut first_error = None;
         let mut missing = Vec::new();
         let mut parts: Vec<(&Distro, Vec<repo::Parts>)> = Vec::new();
-        for (Chosen { distro, repository, .. }, outcome) in read {
+        for (Chosen { distro, repository, .. }, outcome) in chosen.iter().zip(read) {
             let opened = match outcome {
                 Ok(opened) => opened,
                 Err(error) => {
@@ -193,6 +189,32 @@ impl RepositoryArgs {
         let patterns: Vec<GlobMatcher> = self.kernel.iter().map(Glob::compile_matcher).collect();
         Selection { patterns, newest: self.limit }.apply(&mut offer.kernels);
         Ok(offer)
+    }
+
+    /// Reads them, several at once, each on a thread: to unpack an index takes longer than to fetch it.
+    fn read_all(
+        &self,
+        client: &fetch::Client,
+        runtime: &Handle,
+        chosen: &[Chosen<'_>],
+    ) -> Vec<anyhow::Result<Opened>> {
+        let next = AtomicUsize::new(0);
+        let read = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..chosen.len().min(AT_ONCE) {
+                scope.spawn(|| {
+                    loop {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(one) = chosen.get(number) else { break };
+                        let outcome = runtime.block_on(self.read(client, one));
+                        read.lock().unwrap_or_else(PoisonError::into_inner).push((number, outcome));
+                    }
+                });
+            }
+        });
+        let mut read = read.into_inner().unwrap_or_else(PoisonError::into_inner);
+        read.sort_by_key(|(number, _)| *number);
+        read.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
     async fn read(&self, client: &fetch::Client, chosen: &Chosen<'_>) -> anyhow::Result<Opened> {

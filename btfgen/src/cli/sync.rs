@@ -11,6 +11,7 @@ use btfgen::repo::offer::OfferedKernel;
 use btfgen::sync::{self, Planned, State, plan};
 use serde::Serialize;
 
+use super::config::ConfigArgs;
 use super::effort::{ArchiveArgs, EffortArgs};
 use super::kernels::{Row, table};
 use super::progress::Progress;
@@ -22,6 +23,8 @@ use super::repository::{RepositoryArgs, exit_code, human_size, print};
 /// the next one goes on. Exits with 0 only if every selected kernel is in the archive.
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    _config: ConfigArgs,
     #[command(flatten)]
     archive: ArchiveArgs,
     #[command(flatten)]

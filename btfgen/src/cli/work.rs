@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use btfgen::distro::Distros;
 use btfgen::sync::{self, Until};
 
+use super::config::ConfigArgs;
 use super::effort::{ArchiveArgs, EffortArgs};
 use super::progress::Progress;
 use super::repository::print;
@@ -20,6 +21,8 @@ use super::repository::print;
 #[command(after_help = "\
 Exit codes: 0 done; 1 failed; 2 usage. A kernel that fails does not end a worker; `btfgen failures` lists those.")]
 pub(crate) struct Args {
+    #[command(flatten)]
+    _config: ConfigArgs,
     #[command(flatten)]
     archive: ArchiveArgs,
     #[command(flatten)]

@@ -22,6 +22,8 @@ mod control;
 mod cpio;
 mod elf_end;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod input;
 mod lz4;
 mod member;

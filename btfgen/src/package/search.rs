@@ -8,6 +8,8 @@ use super::places::{Part, Places, is_built_with_btf};
 use super::store::{self, ChunkStore};
 use super::{Aim, Error, Identity, Options};
 
+/// Files that `dwz -m` made in one package: one of a kernel's, and one of its tools'.
+const SHARED: usize = 8;
 /// Files listed in an error.
 const LISTED: usize = 50;
 /// A configuration, in bytes. Real ones have 300 KB.
@@ -24,6 +26,8 @@ pub struct Search<R: Read> {
     /// A member whose header was read, and which nobody has dealt with.
     pending: Option<Member>,
     config: Option<Vec<u8>>,
+    /// Files before the kernel that several files' debug information may refer to.
+    shared: Vec<ChunkStore>,
     modules_passed: usize,
     ended: bool,
 }
@@ -59,7 +63,15 @@ impl<R: Read> Search<R> {
     /// Where it cannot be read, or is malformed before its files begin. [`Error::Input`] wraps what `package` reported.
     pub fn new(package: R, options: Options) -> Result<Self, Error> {
         let package = Opened::new(package, options.length, options.threads)?;
-        Ok(Self { package, options, pending: None, config: None, modules_passed: 0, ended: false })
+        Ok(Self {
+            package,
+            options,
+            pending: None,
+            config: None,
+            shared: Vec::new(),
+            modules_passed: 0,
+            ended: false,
+        })
     }
 
     /// Which package it is.
@@ -106,6 +118,11 @@ impl<R: Read> Search<R> {
                 break;
             }
             contents.note(&places, &member);
+            if is_shared(&member) && self.options.aim != Aim::Image && self.shared.len() < SHARED {
+                let file = self.keep(&member, Part::Vmlinux)?;
+                self.shared.push(file);
+                continue;
+            }
             let Some((part, release)) = places.part_of(&member.path).filter(|_| member.kind != Kind::Other)
             else {
                 continue;
@@ -216,6 +233,32 @@ impl<R: Read> Search<R> {
         Ok(None)
     }
 
+    /// The next file to which debug information may refer (`dwz -m`): those before the kernel, then those behind it; `None` at the package's end.
+    ///
+    /// # Errors
+    /// Where the package is malformed, or the file takes more memory than it may.
+    pub fn next_shared(&mut self) -> Result<Option<ChunkStore>, Error> {
+        if let Some(file) = self.shared.pop() {
+            return Ok(Some(file));
+        }
+        self.package.expect_until(u64::MAX);
+        while !self.ended {
+            let member = match self.pending.take() {
+                Some(member) => Some(member),
+                None => self.package.next_member()?,
+            };
+            match member {
+                Some(member) if is_shared(&member) => return self.keep(&member, Part::Vmlinux).map(Some),
+                Some(member) => {
+                    let module = matches!(self.options.places.part_of(&member.path), Some((Part::Module, _)));
+                    self.modules_passed += usize::from(module);
+                }
+                None => self.ended = true,
+            }
+        }
+        Ok(None)
+    }
+
     /// The next module of the kernel meant; `None` at the package's end.
     ///
     /// # Errors
@@ -316,6 +359,11 @@ impl<R: Read> Search<R> {
         }
         Ok(store.finish())
     }
+}
+
+/// Whether it is where distributions put what `dwz -m` makes: `usr/lib/debug/.dwz/NAME`.
+fn is_shared(member: &Member) -> bool {
+    member.kind == Kind::File && member.size > 0 && member.path.starts_with(b"usr/lib/debug/.dwz/")
 }
 
 fn parent(path: &[u8]) -> &[u8] {

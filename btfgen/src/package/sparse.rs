@@ -7,9 +7,12 @@
 //! block. vmlinux of Linux 7 is near the end, behind thousands of modules: there a header is looked for in the last block, from which
 //! the tar can be followed to its end; the file before it ends there, and if it is ELF, the table of sections with which it ends tells its length
 //! (`elf_end`). That is a guess until the tar header in front of it says the same path and length, which is always asked.
+//!
+//! A block is decoded from its beginning, and so fetched only as far as something in it is needed. Its check, at its end, is then not compared: that
+//! would tell bytes that changed by accident, which TCP and the decoder mostly notice, and BTF's validation.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,8 +26,8 @@ use super::opened::to_data;
 use super::places::{Part, Places, part_of};
 use super::tar::Tar;
 use super::unpacked::codec_of_member;
-use super::xz::{HELD_BLOCK, XzReader, decode_block};
-use super::xz_index::{self, Block};
+use super::xz::{HELD_BLOCK, XzReader, decode_beginning, decode_block, decode_block_into};
+use super::xz_index::{self, Block, HEADER};
 use super::{Error, Identity};
 use crate::elf::ReadAt;
 use crate::package::codec::Codec;
@@ -43,6 +46,11 @@ const MEMORY: u64 = 160 << 20;
 const DECODED: usize = 2;
 /// Blocks at the end in which a tar header is looked for.
 const LAST_BLOCKS: usize = 3;
+/// Of a block that is needed up to some point, this much more than its share is asked for, and at least that: what comes first may be packed less than the rest.
+const MORE_OF_BLOCK: f64 = 1.12;
+const LEAST_OF_BLOCK: u64 = 128 << 10;
+/// A block is decoded up to a multiple of this, so that small reads behind each other do not decode it anew.
+const STEP: u64 = 1 << 20;
 /// Headers from which it is tried to follow the tar to its end.
 const CHAINS: usize = 64;
 
@@ -76,9 +84,13 @@ pub(crate) struct Sparse<'p> {
     cache: Mutex<Cache>,
 }
 
+/// Blocks, or as much of their beginnings as was needed.
 #[derive(Default)]
 struct Cache {
+    /// Behind a copy of the stream's header each, which makes it a stream of its own.
     packed: HashMap<usize, Arc<Vec<u8>>>,
+    /// All that were ever fetched.
+    fetched: HashSet<usize>,
     decoded: VecDeque<(usize, Arc<Vec<u8>>)>,
 }
 
@@ -170,7 +182,7 @@ impl<'p> Sparse<'p> {
 
     /// How many of them were fetched.
     pub(crate) fn fetched(&self) -> usize {
-        self.cache().packed.len()
+        self.cache().fetched.len()
     }
 
     /// Finds vmlinux.
@@ -199,10 +211,17 @@ impl<'p> Sparse<'p> {
         match beginning {
             Followed::Found(located) => Ok(Some(located)),
             Followed::Modules => Ok(None),
-            Followed::Cut => match self.follow(&self.block(0)?, wanted)? {
-                Followed::Found(located) => Ok(Some(located)),
-                Followed::Modules | Followed::Cut => Ok(None),
-            },
+            Followed::Cut => {
+                let whole = self.blocks[0].unpacked;
+                for end in [(2 * STEP).min(whole), whole] {
+                    match self.follow(&self.block_until(0, end)?, wanted)? {
+                        Followed::Found(located) => return Ok(Some(located)),
+                        Followed::Modules => return Ok(None),
+                        Followed::Cut => {}
+                    }
+                }
+                Ok(None)
+            }
         }
     }
 
@@ -297,6 +316,10 @@ impl<'p> Sparse<'p> {
         Ok(None)
     }
 
+    fn unpacked_end(&self, number: usize) -> u64 {
+        self.blocks[number].unpacked_at + self.blocks[number].unpacked
+    }
+
     fn unpacked_len(&self) -> u64 {
         self.blocks.last().map_or(0, |block| block.unpacked_at + block.unpacked)
     }
@@ -308,36 +331,64 @@ impl<'p> Sparse<'p> {
         first..end.max(first)
     }
 
-    /// Fetches the blocks in which these ranges of the unpacked tar are: neighbours with one request.
+    /// How much of a block is to be decoded so that `end` bytes of it are there.
+    fn decoded_len(&self, number: usize, end: u64) -> u64 {
+        end.next_multiple_of(STEP).min(self.blocks[number].unpacked)
+    }
+
+    /// How much of a block is fetched for its first `end` unpacked bytes.
+    fn packed_len(&self, number: usize, end: u64) -> u64 {
+        let block = &self.blocks[number];
+        let share = self.decoded_len(number, end) as f64 / block.unpacked.max(1) as f64 * MORE_OF_BLOCK;
+        ((block.packed as f64 * share) as u64).max(LEAST_OF_BLOCK).min(block.packed)
+    }
+
+    /// Fetches the blocks in which these ranges of the unpacked tar are, as far as they reach: neighbours with one request.
     ///
     /// # Errors
     /// What [`Parts::read`] reports.
     pub(crate) fn prefetch(&self, ranges: impl IntoIterator<Item = Range<u64>>) -> Result<(), Error> {
-        let mut wanted: Vec<usize> = ranges.into_iter().flat_map(|range| self.blocks_of(&range)).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
-        {
-            let cache = self.cache();
-            wanted.retain(|number| !cache.packed.contains_key(number));
-        }
-        for run in wanted.chunk_by(|left, right| left + 1 == *right) {
-            let (first, last) = (&self.blocks[run[0]], &self.blocks[run[run.len() - 1]]);
-            let start = self.start + first.packed_at;
-            let end = self.start + last.packed_at + last.packed;
-            let bytes = self.parts.read(start..end)?;
-            if bytes.len() as u64 != end - start {
-                return Err(Error::Truncated {
-                    within: self.name.clone(),
-                    offset: start + bytes.len() as u64,
-                });
+        let mut wanted: BTreeMap<usize, u64> = BTreeMap::new();
+        for range in ranges {
+            for number in self.blocks_of(&range) {
+                let end = range.end.min(self.unpacked_end(number)) - self.blocks[number].unpacked_at;
+                let len = wanted.entry(number).or_default();
+                *len = self.packed_len(number, end).max(*len);
             }
-            let mut cache = self.cache();
-            for &number in run {
-                let block = &self.blocks[number];
-                let at = (self.start + block.packed_at - start) as usize;
-                // The stream's header makes it a stream of its own.
-                let packed = [&self.header[..], &bytes[at..at + block.packed as usize]].concat();
-                cache.packed.insert(number, Arc::new(packed));
+        }
+        // Where each begins and ends in the stream; what is there of it is not fetched again.
+        let mut missing: Vec<(usize, Range<u64>)> = Vec::new();
+        for (number, len) in wanted {
+            let at = self.blocks[number].packed_at;
+            let there = self.cache().packed.get(&number).map_or(0, |packed| packed.len() as u64 - HEADER);
+            if there < len {
+                missing.push((number, at + there..at + len));
+            }
+        }
+        for run in missing.chunk_by(|(_, left), (_, right)| left.end == right.start) {
+            self.fetch(run)?;
+        }
+        Ok(())
+    }
+
+    /// Fetches parts of the stream that are next to each other, each of one block.
+    fn fetch(&self, run: &[(usize, Range<u64>)]) -> Result<(), Error> {
+        let (Some((_, first)), Some((_, last))) = (run.first(), run.last()) else { return Ok(()) };
+        let (start, end) = (self.start + first.start, self.start + last.end);
+        let bytes = self.parts.read(start..end)?;
+        if bytes.len() as u64 != end - start {
+            return Err(Error::Truncated { within: self.name.clone(), offset: start + bytes.len() as u64 });
+        }
+        let mut rest = &bytes[..];
+        let mut cache = self.cache();
+        for (number, range) in run {
+            let (part, after) = rest.split_at((range.end - range.start) as usize);
+            rest = after;
+            cache.fetched.insert(*number);
+            let packed = cache.packed.entry(*number).or_insert_with(|| Arc::new(self.header.to_vec()));
+            // Nobody else fetches; if somebody did, what is there already would be there twice.
+            if packed.len() as u64 - HEADER == range.start - self.blocks[*number].packed_at {
+                Arc::make_mut(packed).extend_from_slice(part);
             }
         }
         Ok(())
@@ -349,43 +400,74 @@ impl<'p> Sparse<'p> {
 
     /// A block, decoded and kept.
     fn block(&self, number: usize) -> Result<Arc<Vec<u8>>, Error> {
-        if let Some((_, block)) = self.cache().decoded.iter().find(|(known, _)| *known == number) {
-            return Ok(Arc::clone(block));
+        self.block_until(number, self.blocks[number].unpacked)
+    }
+
+    /// At least the first `end` bytes of a block, decoded and kept.
+    fn block_until(&self, number: usize, end: u64) -> Result<Arc<Vec<u8>>, Error> {
+        let kept = |cache: &Cache| {
+            let known = cache.decoded.iter().find(|(known, _)| *known == number);
+            known.filter(|(_, block)| block.len() as u64 >= end).map(|(_, block)| Arc::clone(block))
+        };
+        if let Some(block) = kept(&self.cache()) {
+            return Ok(block);
         }
         let at = &self.blocks[number];
-        self.prefetch(std::iter::once(at.unpacked_at..at.unpacked_at + at.unpacked))?;
-        let block = Arc::new(self.decode(number)?);
+        self.prefetch(std::iter::once(at.unpacked_at..at.unpacked_at + end))?;
+        let block = Arc::new(self.decode(number, end)?);
         let mut cache = self.cache();
+        cache.decoded.retain(|(known, _)| *known != number);
         cache.decoded.truncate(DECODED - 1);
         cache.decoded.push_front((number, Arc::clone(&block)));
         Ok(block)
     }
 
-    /// Decodes a block that was fetched.
-    fn decode(&self, number: usize) -> Result<Vec<u8>, Error> {
+    /// What was fetched of a block.
+    fn packed(&self, number: usize) -> Result<Arc<Vec<u8>>, Error> {
         let packed = self.cache().packed.get(&number).cloned();
-        let packed = packed.ok_or_else(|| no_parts("a block was not fetched"))?;
-        let block = &self.blocks[number];
-        decode_block(&packed, block.unpacked, MEMORY).map_err(|error| {
-            let reason = format!("block {number} is broken: {error}");
-            Error::malformed(&self.name, self.start + block.packed_at, reason)
-        })
+        packed.ok_or_else(|| no_parts("a block was not fetched"))
     }
 
-    /// Bytes of the unpacked tar. What spans several blocks is decoded by several threads, and not kept.
+    fn broken(&self, number: usize, error: &io::Error) -> Error {
+        let reason = format!("block {number} is broken: {error}");
+        Error::malformed(&self.name, self.start + self.blocks[number].packed_at, reason)
+    }
+
+    /// Decodes at least the first `end` bytes of a block that was fetched; what more is needed of it is fetched too.
+    fn decode(&self, number: usize, end: u64) -> Result<Vec<u8>, Error> {
+        let block = &self.blocks[number];
+        loop {
+            let packed = self.packed(number)?;
+            let there = packed.len() as u64 - HEADER;
+            let decoded = if there == block.packed {
+                decode_block(&packed, block.unpacked, MEMORY)
+            } else {
+                decode_beginning(&packed, self.decoded_len(number, end), MEMORY)
+            };
+            let decoded = decoded.map_err(|error| self.broken(number, &error))?;
+            if decoded.len() as u64 >= end {
+                return Ok(decoded);
+            }
+            // Its beginning is packed less than the rest. A whole block that is too short is an error already.
+            let more = (there + block.packed / 6).min(block.packed);
+            self.fetch(&[(number, block.packed_at + there..block.packed_at + more)])?;
+        }
+    }
+
+    /// Bytes of the unpacked tar. What spans several blocks is decoded by several threads, and not kept; of blocks that hold nothing else nothing is.
     fn bytes(&self, offset: u64, len: usize) -> Result<Vec<u8>, Error> {
         let range = offset..offset + len as u64;
         let numbers = self.blocks_of(&range);
         let overlap = |number: usize| {
             let block = &self.blocks[number];
-            let (start, end) =
-                (range.start.max(block.unpacked_at), range.end.min(block.unpacked_at + block.unpacked));
+            let (start, end) = (range.start.max(block.unpacked_at), range.end.min(self.unpacked_end(number)));
             (start - block.unpacked_at) as usize..(end - block.unpacked_at) as usize
         };
         if numbers.len() <= 2 {
             let mut bytes = Vec::with_capacity(len);
             for number in numbers {
-                bytes.extend_from_slice(&self.block(number)?[overlap(number)]);
+                let overlap = overlap(number);
+                bytes.extend_from_slice(&self.block_until(number, overlap.end as u64)?[overlap]);
             }
             return Ok(bytes);
         }
@@ -399,13 +481,21 @@ impl<'p> Sparse<'p> {
             rest = after;
         }
         targets.into_par_iter().try_for_each(|(number, target)| {
-            let known = self.cache().decoded.iter().find(|(known, _)| *known == number).cloned();
-            match known {
-                Some((_, block)) => target.copy_from_slice(&block[overlap(number)]),
-                None => target.copy_from_slice(&self.decode(number)?[overlap(number)]),
+            let overlap = overlap(number);
+            let kept = self.cache().decoded.iter().find(|(known, _)| *known == number).cloned();
+            match kept.filter(|(_, block)| block.len() >= overlap.end) {
+                Some((_, block)) => target.copy_from_slice(&block[overlap]),
+                None if overlap.len() as u64 == self.blocks[number].unpacked => {
+                    let packed = self.packed(number)?;
+                    decode_block_into(&packed, target, MEMORY)
+                        .map_err(|error| self.broken(number, &error))?;
+                    self.cache().packed.remove(&number);
+                }
+                None => target.copy_from_slice(&self.decode(number, overlap.end as u64)?[overlap]),
             }
             Ok::<(), Error>(())
         })?;
+        self.cache().decoded.clear();
         Ok(bytes)
     }
 }
@@ -432,9 +522,10 @@ impl Read for Unpacked<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let numbers = self.package.blocks_of(&(self.offset..self.offset + 1));
         let Some(number) = numbers.into_iter().next() else { return Ok(0) };
-        let block = self.package.block(number)?;
-        let at = (self.offset - self.package.blocks[number].unpacked_at) as usize;
-        let count = buffer.len().min(block.len() - at);
+        let (start, end) = (self.package.blocks[number].unpacked_at, self.package.unpacked_end(number));
+        let at = (self.offset - start) as usize;
+        let count = buffer.len().min((end - self.offset) as usize);
+        let block = self.package.block_until(number, (at + count) as u64)?;
         buffer[..count].copy_from_slice(&block[at..at + count]);
         self.offset += count as u64;
         Ok(count)
@@ -459,6 +550,18 @@ impl<'s, 'p> SparseFile<'s, 'p> {
     pub(crate) fn prefetch(&self, ranges: &[Range<u64>]) -> Result<(), Error> {
         let inside = |offset: u64| self.file.offset + offset.min(self.file.size);
         self.package.prefetch(ranges.iter().map(|range| inside(range.start)..inside(range.end)))
+    }
+
+    /// The same with all of the blocks, where that is little more: a request too many may take longer than it saves.
+    ///
+    /// # Errors
+    /// What [`Parts::read`] reports.
+    pub(crate) fn prefetch_blocks(&self, ranges: &[Range<u64>]) -> Result<(), Error> {
+        let package = self.package;
+        let inside = |offset: u64| self.file.offset + offset.min(self.file.size);
+        let blocks = |range: &Range<u64>| package.blocks_of(&(inside(range.start)..inside(range.end)));
+        let all = ranges.iter().flat_map(blocks);
+        package.prefetch(all.map(|number| package.blocks[number].unpacked_at..package.unpacked_end(number)))
     }
 }
 

@@ -342,24 +342,51 @@ impl Streaming {
 /// Decodes one block behind a stream header.
 pub(super) fn decode_block(packed: &[u8], unpacked: u64, memory: u64) -> io::Result<Vec<u8>> {
     let unpacked = usize::try_from(unpacked).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    let mut block = vec![0; unpacked];
+    decode_block_into(packed, &mut block, memory)?;
+    Ok(block)
+}
+
+/// The same into bytes of exactly its length.
+pub(super) fn decode_block_into(packed: &[u8], block: &mut [u8], memory: u64) -> io::Result<()> {
     let mut stream = Stream::new_stream_decoder(memory, 0)?;
-    // One byte more, so that the decoder is never called without room.
-    let mut block = Vec::with_capacity(unpacked + 1);
-    let mut used = 0;
-    while used < packed.len() {
-        let before = (used, block.len());
-        stream.process_vec(&packed[used..], &mut block, Action::Run)?;
+    let (mut used, mut done) = (0, 0);
+    while used < packed.len() && done <= block.len() {
+        let before = (used, done);
+        // At the end room for one byte more, so that the decoder is never called without any.
+        let room = if done < block.len() { &mut block[done..] } else { &mut [0][..] };
+        stream.process(&packed[used..], room, Action::Run)?;
         used = usize::try_from(stream.total_in()).unwrap_or(usize::MAX);
-        if (used, block.len()) == before {
+        done = usize::try_from(stream.total_out()).unwrap_or(usize::MAX);
+        if (used, done) == before {
             break;
         }
     }
     // The decoder compares sizes and check when it has taken the last byte.
-    if used == packed.len() && block.len() == unpacked {
-        Ok(block)
+    if used == packed.len() && done == block.len() {
+        Ok(())
     } else {
         Err(broken("a block has not the size it says"))
     }
+}
+
+/// Decodes the beginning of a block behind a stream header: at most `len` bytes, fewer where `packed` ends before.
+pub(super) fn decode_beginning(packed: &[u8], len: u64, memory: u64) -> io::Result<Vec<u8>> {
+    let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    let mut stream = Stream::new_stream_decoder(memory, 0)?;
+    let mut block = vec![0; len];
+    let (mut used, mut done) = (0, 0);
+    while used < packed.len() && done < len {
+        let before = (used, done);
+        stream.process(&packed[used..], &mut block[done..], Action::Run)?;
+        used = usize::try_from(stream.total_in()).unwrap_or(usize::MAX);
+        done = usize::try_from(stream.total_out()).unwrap_or(usize::MAX);
+        if (used, done) == before {
+            break;
+        }
+    }
+    block.truncate(done);
+    Ok(block)
 }
 
 /// A number of 7 bits a byte, least significant first, at most 63 bits (section 1.2).
@@ -463,6 +490,25 @@ mod tests {
         reader.expect_until(u64::MAX);
         reader.read_to_end(&mut bytes).unwrap();
         assert!(bytes == data);
+    }
+
+    /// Check that the beginning of a block is what it is in the whole, as far as the packed bytes go.
+    #[test]
+    fn beginnings() {
+        let data = data(300_000);
+        let packed = xz(&data, &["-1", "-T1"]);
+        for len in [0, 1, 4096, 299_999, 300_000, 400_000] {
+            let end = len.min(data.len());
+            assert!(decode_beginning(&packed, len as u64, MEMORY).unwrap() == data[..end], "{len}");
+        }
+        for cut in [12, 20, 40_000, packed.len() / 2, packed.len() - 30] {
+            let decoded = decode_beginning(&packed[..cut], 300_000, MEMORY).unwrap();
+            assert!(data.starts_with(&decoded), "{cut}");
+            assert!(cut < 40_000 || decoded.len() > cut / 2, "{cut}: {}", decoded.len());
+        }
+        let mut damaged = packed.clone();
+        damaged[30_000..30_100].fill(0);
+        assert!(decode_beginning(&damaged, 300_000, MEMORY).map_or(true, |decoded| decoded != data));
     }
 
     /// Check that a decoder asking for gigabytes is refused.

@@ -2,7 +2,7 @@
 //!
 //! One reader for three inputs: `Packages` indices (tens of megabytes, read as a stream, one paragraph in memory at a time),
 //! `Release` files (one paragraph) and apt's `.sources` files. A paragraph is a borrowed view over its bytes; a field is looked up
-//! by scanning, which is cheap because all but a few of an index's paragraphs are dismissed after their first line.
+//! by scanning, which is cheap because all but a few of an index's paragraphs are dismissed at their line `Package`, and passed over where they lie.
 
 use std::io::{self, BufRead};
 
@@ -56,6 +56,11 @@ impl<R: BufRead> Paragraphs<R> {
 
     /// The next paragraph, or `None` at the end of the input.
     pub(crate) fn next_paragraph(&mut self) -> Result<Option<Paragraph<'_>>, Error> {
+        self.next_of(|_| true)
+    }
+
+    /// The next paragraph of a package whose name is wanted, or of none. Others are only looked through for their end.
+    pub(crate) fn next_of(&mut self, wanted: impl Fn(&[u8]) -> bool) -> Result<Option<Paragraph<'_>>, Error> {
         self.buffer.clear();
         let mut first_line = self.line + 1;
         loop {
@@ -66,6 +71,12 @@ impl<R: BufRead> Paragraphs<R> {
                 break;
             }
             self.line += 1;
+            if package(line).is_some_and(|name| !wanted(name)) {
+                self.skip_paragraph()?;
+                self.buffer.clear();
+                first_line = self.line + 1;
+                continue;
+            }
             if line.iter().all(u8::is_ascii_whitespace) {
                 self.buffer.truncate(start);
                 if !self.buffer.is_empty() {
@@ -80,18 +91,45 @@ impl<R: BufRead> Paragraphs<R> {
         Paragraph::parse_at(&self.buffer, first_line).map(Some)
     }
 
+    /// Passes over the rest of a paragraph, and the blank line behind it.
+    fn skip_paragraph(&mut self) -> Result<(), Error> {
+        // Of the line at hand, as far as it was seen.
+        let mut blank = true;
+        loop {
+            let available = fill(&mut self.reader, self.line + 1)?;
+            if available.is_empty() {
+                return Ok(());
+            }
+            let (len, mut start, mut lines, mut ended) = (available.len(), 0, 0, None);
+            for end in memchr::memchr_iter(b'\n', available) {
+                blank = blank && available[start..end].iter().all(u8::is_ascii_whitespace);
+                start = end + 1;
+                lines += 1;
+                if blank {
+                    ended = Some(start);
+                    break;
+                }
+                blank = true;
+            }
+            if ended.is_none() {
+                blank = blank && available[start..].iter().all(u8::is_ascii_whitespace);
+            }
+            self.line += lines;
+            self.reader.consume(ended.unwrap_or(len));
+            if ended.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Appends one line with its end to the buffer; true at the end of the input.
     fn read_line(&mut self, first_line: u64) -> Result<bool, Error> {
         loop {
-            let available = match self.reader.fill_buf() {
-                Ok(available) => available,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(source) => return Err(Error::Read { line: self.line + 1, source }),
-            };
+            let available = fill(&mut self.reader, self.line + 1)?;
             if available.is_empty() {
                 return Ok(true);
             }
-            let end = available.iter().position(|&byte| byte == b'\n').map(|at| at + 1);
+            let end = memchr::memchr(b'\n', available).map(|at| at + 1);
             let taken = end.unwrap_or(available.len());
             if self.buffer.len() + taken > PARAGRAPH_LIMIT {
                 return Err(Error::TooLong { line: first_line });
@@ -103,6 +141,23 @@ impl<R: BufRead> Paragraphs<R> {
             }
         }
     }
+}
+
+/// What is there to read; nothing at the end of the input.
+fn fill(reader: &mut impl BufRead, line: u64) -> Result<&[u8], Error> {
+    while let Err(source) = reader.fill_buf() {
+        if source.kind() != io::ErrorKind::Interrupted {
+            return Err(Error::Read { line, source });
+        }
+    }
+    // What is there is told again, at no cost: returned from within the loop, it would be borrowed for all of it.
+    reader.fill_buf().map_err(|source| Error::Read { line, source })
+}
+
+/// The name in a line `Package: name`.
+fn package(line: &[u8]) -> Option<&[u8]> {
+    let (field, value) = line.split_at_checked(b"Package:".len())?;
+    field.eq_ignore_ascii_case(b"Package:").then(|| value.trim_ascii())
 }
 
 /// One paragraph, borrowed.
@@ -186,6 +241,23 @@ mod tests {
         }
         assert!(names(b"", 16).unwrap().is_empty());
         assert!(names(b"\n\n\n", 16).unwrap().is_empty());
+    }
+
+    /// Check that of a paragraph that is not wanted nothing is looked at but its end, and that lines are still counted.
+    #[test]
+    fn unwanted_paragraphs() {
+        let text = b"Package: x\nrubbish \xff\n .\n\nName: -\npackage:  a\n\n\nSize: 1\nPackage: x\nSize: 1\n \t\nPackage: a\r\nB: 2\n\nPackage: x";
+        for buffer in [1, 2, 7, 4096] {
+            let mut paragraphs = Paragraphs::new(BufReader::with_capacity(buffer, &text[..]));
+            let mut found = Vec::new();
+            while let Some(paragraph) = paragraphs.next_of(|name| name == b"a").unwrap() {
+                found.push((paragraph.get("package").unwrap().to_owned(), paragraph.text.len()));
+            }
+            assert_eq!(found, [("a".to_owned(), 20), ("a".to_owned(), 17)]);
+            assert_eq!(paragraphs.line, 16);
+        }
+        let mut paragraphs = Paragraphs::new(&b"Package: x\n\nPackage: a\nrubbish\n"[..]);
+        assert!(matches!(paragraphs.next_of(|name| name == b"a"), Err(Error::Malformed { line: 4 })));
     }
 
     /// Check that continuation lines belong to their field, comments to none, and that a missing field has no values.

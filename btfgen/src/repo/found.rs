@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use btf_archive::{Key, alias};
+use btf_archive::{Key, Trust, alias};
+use url::Url;
 
 use super::error::Error;
 use super::indexed::{IndexedPackage, PackageName};
@@ -24,6 +25,16 @@ const META_INSTALLED: u64 = 64 << 10;
 pub(crate) struct Found {
     pub(crate) part: Part,
     pub(crate) package: IndexedPackage,
+}
+
+/// Where packages come from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin<'o> {
+    /// The repository.
+    pub(super) base: &'o Url,
+    /// The index, for messages.
+    pub(super) index: &'o str,
+    pub(super) trust: Trust,
 }
 
 /// Picks the parts of kernels out of an index, by the rules of a distribution, and keeps only those.

@@ -22,10 +22,14 @@ const MIRRORS: usize = 20;
 
 /// Hands to `finder` every package that the page at `url` links to. Links that lead elsewhere are passed over.
 pub(super) async fn read(client: &fetch::Client, url: &Url, finder: &mut Finder<'_>) -> Result<(), Error> {
-    let page = client.bytes(url, PAGE_LIMIT).await?;
+    take(&client.bytes(url, PAGE_LIMIT).await?, url, finder)
+}
+
+/// Hands to `finder` every package that a page links to.
+pub(super) fn take(page: &[u8], url: &Url, finder: &mut Finder<'_>) -> Result<(), Error> {
     let trust = if url.scheme() == "https" { Trust::Transport } else { Trust::None };
     let mut seen = std::collections::HashSet::new();
-    for link in links(&page) {
+    for link in links(page) {
         // Servers write links in full or from their root, too.
         let link = match url.join(&link) {
             Ok(full) => full.as_str().strip_prefix(url.as_str()).map(str::to_owned),

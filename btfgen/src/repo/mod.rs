@@ -20,6 +20,8 @@ mod decode;
 mod directory;
 pub mod error;
 mod found;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod index_cache;
 pub(crate) mod indexed;
 pub mod keyring;

@@ -45,6 +45,11 @@ pub struct OfferedKernel {
 }
 
 impl OfferedKernel {
+    /// The repository's name, as definitions have it: a suite's in Debian's.
+    pub fn repository(&self) -> &str {
+        self.origin.split_once(" at ").map_or(&self.origin, |(name, _)| name)
+    }
+
     /// The package of that role, if the repository has it; of several, the largest.
     pub fn package(&self, role: Role) -> Option<&Package> {
         self.packages.iter().find(|package| package.role == role)

@@ -157,10 +157,8 @@ impl<'r> Of<'r> {
         let mut finder = Finder::new(distro, repository, arch);
         let mut indices = 0;
         for component in &repository.components {
-            if let Some(index) = suite.index(reader.client, component, index_arch, &reader.cache).await? {
-                index.read(&mut finder)?;
-                indices += 1;
-            }
+            let read = suite.read(reader.client, component, index_arch, &reader.cache, &mut finder);
+            indices += usize::from(read.await?);
         }
         Ok((indices > 0).then_some(finder))
     }

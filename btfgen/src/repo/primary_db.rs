@@ -11,8 +11,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{ConnectOptions as _, Row as _, SqliteConnection};
 
 use super::error::Error;
-use super::found::Finder;
-use super::primary_xml::{Entry, Origin};
+use super::found::{Finder, Origin};
+use super::primary_xml::Entry;
 
 /// The largest database accepted, in bytes; the largest known is below 300 MB.
 pub(super) const DATABASE_LIMIT: u64 = 1 << 30;

@@ -5,12 +5,11 @@ use std::io::Read;
 use url::Url;
 
 use super::error::Error;
-use super::found::{Finder, Found};
+use super::found::{Finder, Found, Origin};
 use super::indexed::{IndexedPackage, PackageName};
 use super::location::within;
 use super::offer::Checksum;
 use super::xml::{Node, attribute, walk};
-use btf_archive::Trust;
 
 /// The longest text of an element that is kept, in bytes.
 const TEXT_LIMIT: usize = 4096;
@@ -31,16 +30,6 @@ pub(super) struct Entry {
     pub(super) base: Option<String>,
     pub(super) source_rpm: String,
     pub(super) depends: bool,
-}
-
-/// Where entries come from.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Origin<'o> {
-    /// The repository.
-    pub(super) base: &'o Url,
-    /// The index, for messages.
-    pub(super) index: &'o str,
-    pub(super) trust: Trust,
 }
 
 impl Entry {

@@ -1,5 +1,6 @@
 //! An RPM repository: `repodata/repomd.xml`, its signature, and the list of packages that it vouches for.
 
+use std::io::Read;
 use std::time::SystemTime;
 
 use btf_archive::{Digest, Trust};
@@ -8,12 +9,11 @@ use url::Url;
 
 use super::decode::{self, Form};
 use super::error::Error;
-use super::found::Finder;
+use super::found::{Finder, Origin};
 use super::index_cache::IndexCache;
 use super::keyring::{self, Keyring};
 use super::location::{join, within};
 use super::offer::Checksum;
-use super::primary_xml::Origin;
 use super::release::IndexFile;
 use super::suite::INDEX_LIMIT;
 use super::xml::{Node, attribute, walk};
@@ -25,12 +25,16 @@ const REPOMD_LIMIT: u64 = 4 << 20;
 
 /// What a repository says of one of its lists.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct List {
+pub(super) struct List {
     kind: String,
     href: String,
     checksum_type: String,
     checksum: String,
     size: Option<u64>,
+    /// Of the list when it is unpacked.
+    open_checksum_type: String,
+    open_checksum: String,
+    open_size: Option<u64>,
 }
 
 /// A repository whose `repomd.xml` has been read, and its signature checked where that was asked for.
@@ -91,7 +95,6 @@ impl Repomd {
         let location = within(&self.base, &list.href, &list.kind, &self.url)?;
         let index = public_url(&location);
         let checksum = Checksum::parse(&list.checksum_type, &list.checksum);
-        let bytes = self.fetch(client, cache, &location, list, checksum).await?;
         let signed = self.signer.is_some() && checksum.is_some_and(|checksum| checksum.is_strong());
         let trust = match self.base.scheme() {
             _ if signed => Trust::SignedIndex,
@@ -100,21 +103,32 @@ impl Repomd {
         };
         let origin = Origin { base: &self.base, index: &index, trust };
         let fail = |error: std::io::Error| Error::Malformed { url: index.clone(), reason: error.to_string() };
+        let name = format!("{}/{}", public_url(&self.base), list.kind);
+        let unpacked = list.unpacked();
+        if let Some(kept) = unpacked.and_then(|file| cache.open(&name, &file)) {
+            let start = finder.found.len();
+            match packages(kept, &list.kind, &origin, finder).await {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    tracing::info!("{name} is fetched again: as it was kept, {error}");
+                    finder.found.truncate(start);
+                }
+            }
+        }
+        let bytes = self.fetch(client, &location, list, checksum).await?;
         let form = Form::of(&bytes);
-        let input = std::io::Cursor::new(bytes);
-        if list.kind == "primary" {
-            primary_xml::read(decode::reader(form, input).map_err(fail)?, &origin, finder)
-        } else {
-            let input = decode::limited(form, input, primary_db::DATABASE_LIMIT).map_err(fail)?;
-            primary_db::read(input, &origin, finder).await
+        let limit = if list.kind == "primary" { decode::EXPANDED_LIMIT } else { primary_db::DATABASE_LIMIT };
+        let reader = decode::limited(form, std::io::Cursor::new(bytes), limit).map_err(fail)?;
+        match unpacked {
+            Some(file) => packages(cache.keep(&name, &file, reader), &list.kind, &origin, finder).await,
+            None => packages(reader, &list.kind, &origin, finder).await,
         }
     }
 
-    /// A list's bytes, from the cache or the repository, its checksum checked.
+    /// A list's bytes, its checksum checked.
     async fn fetch(
         &self,
         client: &fetch::Client,
-        cache: &IndexCache,
         location: &Url,
         list: &List,
         checksum: Option<Checksum>,
@@ -130,12 +144,6 @@ impl Repomd {
                 "it is not fetched".into(),
                 format!("{size} bytes, more than any list has"),
             ));
-        }
-        let file = list.size.zip(checksum.and_then(|checksum| checksum.sha256()));
-        let file = file.map(|(size, sha256)| IndexFile { size, sha256 });
-        let name = format!("{}/{}", public_url(&self.base), list.kind);
-        if let Some(bytes) = file.as_ref().and_then(|file| cache.get(&name, file)) {
-            return Ok(bytes);
         }
         let bytes = match client.bytes(location, list.size.unwrap_or(INDEX_LIMIT)).await {
             Err(fetch::Error::TooLong { limit, .. }) => {
@@ -158,15 +166,34 @@ impl Repomd {
         {
             return Err(tampered(format!("its checksum is {found}"), expected.to_string()));
         }
-        if let Some(file) = &file {
-            cache.put(&name, file, &bytes);
-        }
         Ok(bytes)
     }
 }
 
+impl List {
+    /// The list as it is when it is unpacked, where that is told.
+    fn unpacked(&self) -> Option<IndexFile> {
+        let checksum = Checksum::parse(&self.open_checksum_type, &self.open_checksum)?;
+        Some(IndexFile { size: self.open_size?, sha256: checksum.sha256()? })
+    }
+}
+
+/// Hands to `finder` every package of an unpacked list.
+async fn packages(
+    list: impl Read,
+    kind: &str,
+    origin: &Origin<'_>,
+    finder: &mut Finder<'_>,
+) -> Result<(), Error> {
+    if kind == "primary" {
+        primary_xml::read(list, origin, finder)
+    } else {
+        primary_db::read(list, origin, finder).await
+    }
+}
+
 /// The lists that a `repomd.xml` names.
-fn lists(text: &[u8]) -> Result<Vec<List>, String> {
+pub(super) fn lists(text: &[u8]) -> Result<Vec<List>, String> {
     let mut lists: Vec<List> = Vec::new();
     let mut path: Vec<String> = Vec::new();
     walk(text, |node| {
@@ -182,6 +209,9 @@ fn lists(text: &[u8]) -> Result<Vec<List>, String> {
                     match name.as_str() {
                         "location" => list.href = attribute(element, "href")?.unwrap_or_default(),
                         "checksum" => list.checksum_type = attribute(element, "type")?.unwrap_or_default(),
+                        "open-checksum" => {
+                            list.open_checksum_type = attribute(element, "type")?.unwrap_or_default();
+                        }
                         _ => {}
                     }
                 }
@@ -189,7 +219,9 @@ fn lists(text: &[u8]) -> Result<Vec<List>, String> {
             }
             Node::Text(text) if path.len() == 3 => match (path[2].as_str(), lists.last_mut()) {
                 ("checksum", Some(list)) => list.checksum.push_str(text.trim()),
+                ("open-checksum", Some(list)) => list.open_checksum.push_str(text.trim()),
                 ("size", Some(list)) => list.size = text.trim().parse().ok(),
+                ("open-size", Some(list)) => list.open_size = text.trim().parse().ok(),
                 _ => {}
             },
             Node::Text(_) => {}
@@ -204,7 +236,7 @@ fn lists(text: &[u8]) -> Result<Vec<List>, String> {
 mod tests {
     use super::*;
 
-    /// Check that lists are read with their place, size and checksum, the checksum of the unpacked list left aside.
+    /// Check that lists are read with their place, sizes and checksums, packed and unpacked.
     #[test]
     fn lists_of_a_repository() {
         let text = r#"<?xml version="1.0" encoding="UTF-8"?>
@@ -226,9 +258,12 @@ mod tests {
             checksum_type: checksum_type.into(),
             checksum: checksum.into(),
             size,
+            ..List::default()
         };
+        let primary = list("primary", "repodata/ab12-primary.xml.gz", "sha256", "ab12", Some(1234));
+        let (open_checksum_type, open_checksum) = ("sha256".into(), "cd34".into());
         let expected = [
-            list("primary", "repodata/ab12-primary.xml.gz", "sha256", "ab12", Some(1234)),
+            List { open_checksum_type, open_checksum, open_size: Some(99_999), ..primary },
             list("primary_db", "repodata/p.sqlite.bz2", "sha", "ef", None),
         ];
         assert_eq!(lists(text.as_bytes()).unwrap(), expected);

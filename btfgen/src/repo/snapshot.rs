@@ -78,14 +78,23 @@ pub(super) async fn read(
                 continue;
             }
             let url = join(base, &format!("mr/package/{source}/{version}/allfiles?fileinfo=1"))?;
-            let files: Files = ask(client, &url).await?;
-            take(files, base, source, &public_url(&url), finder)?;
+            let files = client.bytes(&url, ANSWER_LIMIT).await?;
+            take(&files, base, source, &public_url(&url), finder)?;
         }
     }
     Ok(())
 }
 
-fn take(files: Files, base: &Url, source: &str, index: &str, finder: &mut Finder<'_>) -> Result<(), Error> {
+/// Hands to `finder` the packages of one version of a source package.
+pub(super) fn take(
+    files: &[u8],
+    base: &Url,
+    source: &str,
+    index: &str,
+    finder: &mut Finder<'_>,
+) -> Result<(), Error> {
+    let files: Files = serde_json::from_slice(files)
+        .map_err(|error| Error::Malformed { url: index.to_owned(), reason: error.to_string() })?;
     let trust = if base.scheme() == "https" { Trust::Transport } else { Trust::None };
     for binary in files.result.binaries {
         for File { architecture, hash } in binary.files {

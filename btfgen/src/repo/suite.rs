@@ -1,6 +1,6 @@
 //! A suite of a Debian repository: opened with its signature checked, and asked for its packages.
 
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::time::SystemTime;
 
 use btf_archive::{Digest, Trust};
@@ -10,7 +10,7 @@ use super::cleartext;
 use super::deb822::{self, Paragraph, Paragraphs};
 use super::decode::{self, Form};
 use super::error::Error;
-use super::found::{Finder, Found};
+use super::found::{Finder, Found, Origin};
 use super::index_cache::IndexCache;
 use super::indexed::{IndexedPackage, PackageName};
 use super::keyring::{self, Keyring};
@@ -132,35 +132,51 @@ impl Suite {
         }
     }
 
-    /// The package index of a component for an architecture in the index's spelling, checked against the signed hash.
+    /// Hands to `finder` every package of a component for an architecture in the index's spelling. The index has the signed hash, packed or unpacked.
     ///
-    /// `None` where the suite has no such component.
-    pub(super) async fn index(
+    /// False where the suite has no such component.
+    pub(super) async fn read(
         &self,
         client: &fetch::Client,
         component: &str,
         arch: &str,
         cache: &IndexCache,
-    ) -> Result<Option<Index<'_>>, Error> {
-        for form in Form::ALL {
-            let path = format!("{component}/binary-{arch}/Packages{}", form.extension());
-            let Some(file) = self.release.file(&path) else { continue };
-            let url = join(&self.dist, &path)?;
-            let name = match component {
-                "main" => format!("{}/{}/{arch}", public_url(&self.base), self.name),
-                other => format!("{}/{}/{other}/{arch}", public_url(&self.base), self.name),
-            };
-            let bytes = match cache.get(&name, &file) {
-                Some(bytes) => bytes,
-                None => {
-                    let bytes = self.fetch_index(client, &url, &file).await?;
-                    cache.put(&name, &file, &bytes);
-                    bytes
-                }
-            };
-            return Ok(Some(Index { suite: self, url: public_url(&url), form, bytes }));
+        finder: &mut Finder<'_>,
+    ) -> Result<bool, Error> {
+        let path = |form: Form| format!("{component}/binary-{arch}/Packages{}", form.extension());
+        let forms = Form::ALL.into_iter();
+        let found = forms.filter_map(|form| Some((form, self.release.file(&path(form))?))).next();
+        let Some((form, file)) = found else { return Ok(false) };
+        let url = join(&self.dist, &path(form))?;
+        let name = match component {
+            "main" => format!("{}/{}/{arch}", public_url(&self.base), self.name),
+            other => format!("{}/{}/{other}/{arch}", public_url(&self.base), self.name),
+        };
+        let unpacked = self.release.file(&path(Form::Plain));
+        let shown = public_url(&url);
+        let start = finder.found.len();
+        match unpacked.and_then(|file| cache.open(&name, &file)).map(|kept| self.take(kept, &shown, finder)) {
+            Some(Ok(())) => return Ok(true),
+            Some(Err(error)) => {
+                tracing::info!("{name} is fetched again: as it was kept, {error}");
+                finder.found.truncate(start);
+            }
+            None => {}
         }
-        Ok(None)
+        let bytes = self.fetch_index(client, &url, &file).await?;
+        let reader = decode::reader(form, std::io::Cursor::new(bytes)).map_err(|source| Error::Index {
+            url: shown.clone(),
+            source: deb822::Error::Read { line: 1, source },
+        })?;
+        match unpacked {
+            Some(file) => self.take(cache.keep(&name, &file, reader), &shown, finder)?,
+            None => self.take(reader, &shown, finder)?,
+        }
+        Ok(true)
+    }
+
+    fn take(&self, index: impl Read, url: &str, finder: &mut Finder<'_>) -> Result<(), Error> {
+        packages(index, &Origin { base: &self.base, index: url, trust: self.trust() }, finder)
     }
 
     /// The error of a suite that has no index for an architecture.
@@ -216,51 +232,39 @@ impl Suite {
     }
 }
 
-/// A package index, still compressed, its hash checked.
-#[derive(Debug)]
-pub(super) struct Index<'s> {
-    suite: &'s Suite,
-    url: String,
-    form: Form,
-    bytes: Vec<u8>,
+/// Hands to `finder` every package of an unpacked index.
+pub(super) fn packages(index: impl Read, origin: &Origin<'_>, finder: &mut Finder<'_>) -> Result<(), Error> {
+    let Origin { base, index: url, trust } = *origin;
+    let fail = |source| Error::Index { url: url.to_owned(), source };
+    let mut paragraphs = Paragraphs::new(BufReader::with_capacity(1 << 16, index));
+    while let Some(paragraph) = paragraphs.next_of(may_be_kernel).map_err(fail)? {
+        let Some(name) = name(&paragraph) else { continue };
+        let Some(part) = finder.part(&name) else { continue };
+        let Some(path) = paragraph.get("Filename") else { continue };
+        let number = |field| paragraph.get(field).and_then(|value| value.parse::<u64>().ok());
+        let package = IndexedPackage {
+            url: within(base, path, &name.name, url)?,
+            name,
+            size: number("Size"),
+            // In KiB.
+            installed: number("Installed-Size").and_then(|kib| kib.checked_mul(1 << 10)),
+            depends: paragraph.get("Depends").is_some_and(|depends| !depends.is_empty()),
+            checksum: checksum(&paragraph),
+            trust,
+        };
+        finder.found.push(Found { part, package });
+        finder.check_count(url)?;
+    }
+    Ok(())
 }
 
-impl Index<'_> {
-    /// Hands to `finder` every package of the index.
-    pub(super) fn read(self, finder: &mut Finder<'_>) -> Result<(), Error> {
-        let Self { suite, url, form, bytes } = self;
-        let fail = |source| Error::Index { url: url.clone(), source };
-        let reader = decode::reader(form, std::io::Cursor::new(bytes))
-            .map_err(|source| fail(deb822::Error::Read { line: 1, source }))?;
-        let mut paragraphs = Paragraphs::new(BufReader::with_capacity(1 << 16, reader));
-        while let Some(paragraph) = paragraphs.next_paragraph().map_err(fail)? {
-            let Some(name) = name(&paragraph) else { continue };
-            let Some(part) = finder.part(&name) else { continue };
-            let Some(path) = paragraph.get("Filename") else { continue };
-            let number = |field| paragraph.get(field).and_then(|value| value.parse::<u64>().ok());
-            let package = IndexedPackage {
-                url: within(&suite.base, path, &name.name, &url)?,
-                name,
-                size: number("Size"),
-                // In KiB.
-                installed: number("Installed-Size").and_then(|kib| kib.checked_mul(1 << 10)),
-                depends: paragraph.get("Depends").is_some_and(|depends| !depends.is_empty()),
-                checksum: checksum(&paragraph),
-                trust: suite.trust(),
-            };
-            finder.found.push(Found { part, package });
-            finder.check_count(&url)?;
-        }
-        Ok(())
-    }
+/// Most of an index's packages have nothing to do with kernels: they are dismissed before anything is looked at but their names.
+fn may_be_kernel(package: &[u8]) -> bool {
+    package.starts_with(b"linux") || memchr::memmem::find(package, b"kernel").is_some()
 }
 
 fn name(paragraph: &Paragraph<'_>) -> Option<PackageName> {
     let package = paragraph.get("Package")?;
-    // Most of an index's packages have nothing to do with kernels: dismissed before anything is copied.
-    if !package.starts_with("linux") && !package.contains("kernel") {
-        return None;
-    }
     // `Source: linux-signed-amd64 (7.2.13+1)`: the version in parentheses is the source's, where it differs.
     let source = paragraph.get("Source").and_then(|source| source.split_ascii_whitespace().next());
     let name = PackageName {

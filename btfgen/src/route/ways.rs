@@ -14,7 +14,7 @@ use super::{
 use crate::elf::{Image, ReadAt};
 use crate::fetch::{Client, public_url};
 use crate::package::sparse::{Sparse, SparseFile};
-use crate::package::{self, Error as PackageError, Found, Part, Places, Search};
+use crate::package::{self, ChunkStore, Error as PackageError, Found, Part, Places, Search};
 use crate::repo::offer;
 use crate::vmlinux::{self, Extracted, From};
 use crate::{dwarf, image};
@@ -185,12 +185,32 @@ impl<'a> Work<'a> {
                 let (extracted, way) = from_image(&found)?;
                 (extracted, format!("{path} has BTF inside ({way})"))
             } else {
-                let extracted = work.extract(&found.file, &path)?;
-                let reason = format!("{path} is complete: {}", made_of(&extracted));
+                let shared = work.shared(&mut search, &found)?;
+                let extracted =
+                    work.extract_with(&found.file, shared.as_ref().map(|file| file as &dyn ReadAt), &path)?;
+                let with = if shared.is_some() { " and what its DWARF shares with other files" } else { "" };
+                let reason = format!("{path}{with} is complete: {}", made_of(&extracted));
                 (extracted, reason)
             };
             Ok((Some(work.complete(search, found, extracted, package)?), reason))
         })
+    }
+
+    /// What the vmlinux's debug information shares with other files, where `dwz -m` took it out of them (SUSE) and it is in the same package.
+    fn shared<R: Read>(&self, search: &mut Search<R>, found: &Found) -> Result<Option<ChunkStore>, Error> {
+        // What is wrong with the file, its conversion says.
+        let Ok(image) = Image::parse(&found.file) else { return Ok(None) };
+        let converted = self.options.from == From::Dwarf || image.section_named(".BTF").is_none();
+        let Some(link) = dwarf::Link::of(&image).ok().flatten().filter(|_| converted) else {
+            return Ok(None);
+        };
+        while let Some(file) = search.next_shared()? {
+            let meant = Image::parse(&file).is_ok_and(|shared| link.check(&image, &shared).is_ok());
+            if meant {
+                return Ok(Some(file));
+            }
+        }
+        Ok(None)
     }
 
     /// Looks at the modules that follow, ends the reading, and compares with the index.
@@ -291,12 +311,22 @@ impl<'a> Work<'a> {
         });
         let ranges: Vec<_> =
             wanted.map(|section| section.offset..section.offset.saturating_add(section.size)).collect();
-        Ok(file.prefetch(&ranges)?)
+        let fetched = if embedded { file.prefetch(&ranges) } else { file.prefetch_blocks(&ranges) };
+        Ok(fetched?)
     }
 
     /// The BTF of vmlinux.
     pub(super) fn extract(&self, file: &dyn ReadAt, path: &str) -> Result<Extracted, Error> {
-        let extracted = vmlinux::extract(file, self.options.from, self.options.threads)
+        self.extract_with(file, None, path)
+    }
+
+    fn extract_with(
+        &self,
+        file: &dyn ReadAt,
+        shared: Option<&dyn ReadAt>,
+        path: &str,
+    ) -> Result<Extracted, Error> {
+        let extracted = vmlinux::extract_with(file, shared, self.options.from, self.options.threads)
             .map_err(|source| Error::Extract { path: path.to_owned(), source: Box::new(source) })?;
         let plausible = Btf::parse(&extracted.btf).is_ok_and(|btf| vmlinux::is_plausible_kernel(&btf));
         if plausible { Ok(extracted) } else { Err(Error::Implausible { path: path.to_owned() }) }

@@ -51,13 +51,14 @@ pub(super) fn make(
     effort: &Effort,
     read: Arc<AtomicU64>,
 ) -> Result<Fetched, Failure> {
+    let required = effort.require.of(&kernel.key, kernel.repository());
     // Refused before anything is fetched, where it can be known.
     let best = kernel.packages.iter().map(|package| match package.trust {
         _ if package.signature_keys.is_some() && effort.whole => Trust::SignedPackage,
         Trust::SignedIndex if effort.whole => Trust::SignedPackage,
         of_index => of_index,
     });
-    distrust(best.max().unwrap_or(Trust::None), effort.require)?;
+    distrust(best.max().unwrap_or(Trust::None), required)?;
     let options = route::Options {
         modules: effort.modules,
         config: true,
@@ -71,7 +72,7 @@ pub(super) fn make(
     let no_certificate = |reason| Failure { class: FailureClass::Passing, reason, retry_after: None };
     let client = &kernel.client(client).map_err(no_certificate)?;
     let fetched = route::fetch(client, kernel, &options).map_err(|failed| of_route(&failed.error))?;
-    distrust(fetched.trust, effort.require)?;
+    distrust(fetched.trust, required)?;
     let lost = fetched.report.lost.len();
     if let Some(first) = fetched.report.lost.first() {
         // An archive's answer is final: BTF that lacks types would stand in the way of the whole.

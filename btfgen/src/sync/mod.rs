@@ -15,18 +15,20 @@
 mod crew;
 mod make;
 mod plan;
+mod policy;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use btf_archive::KernelRecord;
 use btf_archive::store::{Archive, Error, FailureClass, FailureReport, Published, Subject};
-use btf_archive::{KernelRecord, Trust};
 use tokio::task::JoinSet;
 
 pub use make::Failure;
 pub use plan::{Planned, Selection, State, plan};
+pub use policy::{Policy, Rule};
 
 use crate::fetch;
 use crate::repo::offer::OfferedKernel;
@@ -53,7 +55,7 @@ pub struct Effort {
     /// Make the modules' split BTF too.
     pub modules: bool,
     /// The least trust that is accepted.
-    pub require: Trust,
+    pub require: Policy,
     /// Why a key's digest may change; without it, a difference is refused.
     pub replace: Option<String>,
     /// How long a job is ours without a sign of life.
@@ -70,7 +72,7 @@ impl Default for Effort {
             memory: 1 << 30,
             whole: false,
             modules: false,
-            require: Trust::None,
+            require: Policy::default(),
             replace: None,
             lease: Duration::from_secs(60),
             certified: HashMap::new(),

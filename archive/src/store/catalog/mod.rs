@@ -1,5 +1,6 @@
 //! The catalog: what an archive knows, for lookups. SQLite beside the tree, or PostgreSQL, which several machines can share.
 
+mod aliases;
 mod bases;
 mod database;
 mod failures;
