@@ -1,7 +1,7 @@
 //! Blobs in the forms that clients want, each kept in memory as long as there is room.
 //!
-//! - *stored*: the zstd frame from the archive, sent as it is to clients that take zstd;
-//! - *raw*: decompressed and checked against the digest, for the others;
+//! - *stored*: a zstd frame, for clients that take zstd: the archive's own, sent as it is, or one made of a blob that is stored as a delta;
+//! - *raw*: decoded and checked against the digest, for the others;
 //! - *packed*: BTFHub's `.tar.xz`.
 //!
 //! A blob never changes, so nothing here goes stale. The caches are bounded in bytes, and of many requests for a form
@@ -102,7 +102,7 @@ impl Blobs {
         }
     }
 
-    /// The zstd frame as the archive has it.
+    /// A zstd frame: the archive's own, if it has the blob whole.
     pub(crate) async fn stored(self: &Arc<Self>, digest: Digest) -> Result<Bytes, Error> {
         if let Some(bytes) = self.stored.get(&digest) {
             return Ok(bytes);
@@ -111,6 +111,7 @@ impl Blobs {
         let make = async move {
             let read = async {
                 this.metrics.missed("stored");
+                let _permit = this.decoders.acquire().await;
                 Ok(this.archive.blob_zst(&digest).await?)
             };
             this.stored.get_or_insert_async(&digest, read).await
@@ -127,9 +128,11 @@ impl Blobs {
         let make = async move {
             let decode = async {
                 this.metrics.missed("raw");
-                let zst = this.stored(digest).await?;
                 // The semaphore is never closed; without a permit the work would still be right.
                 let _permit = this.decoders.acquire().await;
+                let Some(zst) = this.stored.get(&digest) else {
+                    return Ok(this.archive.blob(&digest).await?);
+                };
                 let decode = move || blob::decompress_verified(&zst, blob::MAX_RAW, &digest);
                 let raw = tokio::task::spawn_blocking(decode).await?;
                 raw.map(Bytes::from).map_err(|error| Error::Damaged(digest, error))

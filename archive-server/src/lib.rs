@@ -16,10 +16,14 @@
 
 mod app;
 mod blobs;
+pub mod carry;
 mod endpoints;
+pub mod export;
 mod http;
+pub mod import;
 pub mod intake;
 mod metrics;
+pub mod mirror;
 pub mod repair;
 mod requests;
 mod server;

@@ -23,6 +23,10 @@ enum Command {
     Repair(cli::repair::Args),
     Gc(cli::gc::Args),
     Tokens(cli::tokens::Args),
+    Alias(cli::alias::Args),
+    Mirror(cli::mirror::Args),
+    Export(cli::export::Args),
+    Import(cli::import::Args),
     Completions(cli::completions::Args),
 }
 
@@ -50,7 +54,11 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Keys(args) => runtime.block_on(cli::keys::run(args)),
         Command::Repair(args) => runtime.block_on(cli::repair::run(args)),
         Command::Gc(args) => runtime.block_on(cli::gc::run(args)),
+        Command::Alias(args) => runtime.block_on(cli::alias::run(args)),
         Command::Tokens(args) => runtime.block_on(cli::tokens::run(args)),
+        Command::Mirror(args) => runtime.block_on(cli::mirror::run(args)),
+        Command::Export(args) => runtime.block_on(cli::export::run(args)),
+        Command::Import(args) => runtime.block_on(cli::import::run(args)),
         Command::Completions(args) => cli::completions::run(args),
     };
     // Whoever waited for something has got it. What still blocks, such as a file system that hangs, must not keep a

@@ -77,6 +77,26 @@ pub enum Error {
         /// What is wrong there.
         reason: &'static str,
     },
+    /// A path that no object of an archive has.
+    #[error("`{text}` is no object of an archive")]
+    Path {
+        /// The path, cut to a printable length.
+        text: String,
+    },
+    /// A selection of kernels that makes no sense.
+    #[error("selection: {reason}")]
+    Selection {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A volume of an export that is not one.
+    #[error("export, offset {offset}: {reason}")]
+    Volume {
+        /// Bytes from the start of the file.
+        offset: u64,
+        /// What is wrong there.
+        reason: String,
+    },
     /// A delta that is not one, or not one on this base.
     #[error("delta: its {part}, offset {offset}, {reason}")]
     Delta {

@@ -25,21 +25,26 @@ pub mod delta;
 mod digest;
 mod error;
 mod key;
+pub mod mirrored;
 pub mod modules;
+mod object;
 mod os_release;
 #[cfg(feature = "reader")]
 pub mod reader;
 mod record;
 mod release;
+pub mod select;
 pub mod snapshot;
 #[cfg(feature = "store")]
 pub mod store;
 pub mod trust;
+pub mod volume;
 
 pub use build_id::BuildId;
 pub use digest::Digest;
 pub use error::{Error, Result};
 pub use key::Key;
+pub use object::{Form, ObjectPath};
 pub use os_release::OsRelease;
 pub use record::{KernelRecord, Provenance, Source, Trust};
 pub use release::{Closeness, closeness, order};

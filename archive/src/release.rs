@@ -78,7 +78,7 @@ fn version(release: &str) -> &str {
 }
 
 /// What follows the last number-led part: `-cloud-amd64` of `5.10.0-35-cloud-amd64`.
-fn flavour(release: &str) -> &str {
+pub(crate) fn flavour(release: &str) -> &str {
     let mut end = 0;
     let mut at = 0;
     for part in release.split_inclusive(['-', '+', '~']) {

@@ -1,10 +1,12 @@
-//! Many who fill one archive: real processes on SQLite and on a real PostgreSQL, some of them killed or frozen. No kernel is
-//! lost, and none is fetched twice that nobody was killed over.
+//! Many who fill one archive: real processes on SQLite and on a real PostgreSQL, in a directory and in a bucket, some of them killed
+//! or frozen. No kernel is lost, and none is fetched twice that nobody was killed over.
 
 mod debian;
 mod loopback;
 #[path = "../../archive/tests/postgres/mod.rs"]
 mod postgres;
+#[path = "../../archive/tests/s3/mod.rs"]
+mod s3_server;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -56,15 +58,26 @@ fn fetched(server: &Server) -> BTreeMap<String, usize> {
 struct Place {
     desk: Desk,
     catalog: Option<String>,
+    bucket: Option<s3_server::Bucket>,
 }
 
 impl Place {
-    fn both() -> [Self; 2] {
-        [None, Some(postgres::database())].map(|catalog| Self { desk: Desk::new(), catalog })
+    /// SQLite in a directory.
+    fn simple() -> Self {
+        Self { desk: Desk::new(), catalog: None, bucket: None }
+    }
+
+    fn each() -> [Self; 3] {
+        let shared = || Self { catalog: Some(postgres::database()), ..Self::simple() };
+        [Self::simple(), shared(), Self { bucket: Some(s3_server::bucket()), ..shared() }]
     }
 
     fn on(&self, command: &mut Command) {
-        command.arg("--archive").arg(self.desk.path("archive")).env_remove("BTF_ARCHIVE_CATALOG");
+        command.env_remove("BTF_ARCHIVE_CATALOG").arg("--archive");
+        match &self.bucket {
+            Some(bucket) => command.arg(bucket.url()).envs(bucket.environment()),
+            None => command.arg(self.desk.path("archive")),
+        };
         if let Some(catalog) = &self.catalog {
             command.env("BTF_ARCHIVE_CATALOG", catalog);
         }
@@ -85,7 +98,10 @@ impl Place {
     }
 
     fn open(&self, runtime: &Runtime) -> Archive {
-        runtime.block_on(Archive::open_with(self.desk.path("archive"), self.catalog.as_deref())).unwrap()
+        // The server of a bucket keeps its objects as files.
+        let files = self.bucket.as_ref().map(|bucket| bucket.directory().to_owned());
+        let root = files.unwrap_or_else(|| self.desk.path("archive"));
+        runtime.block_on(Archive::open_with(root, self.catalog.as_deref())).unwrap()
     }
 
     /// Checks that every kernel is there and published, and that no job is left.
@@ -163,7 +179,7 @@ fn three_workers(place: &Place, repository: &Repository, lease: &str, stop: impl
 #[test]
 fn one_is_killed() {
     let repository = repository();
-    for place in Place::both() {
+    for place in Place::each() {
         three_workers(&place, &repository, "60", |first| {
             first.kill().unwrap();
             first.wait().unwrap();
@@ -175,7 +191,7 @@ fn one_is_killed() {
 #[test]
 fn one_is_frozen() {
     let repository = repository();
-    for place in Place::both() {
+    for place in Place::each() {
         three_workers(&place, &repository, "2", |first| signal(first, "-STOP"));
     }
 }
@@ -185,7 +201,7 @@ fn one_is_frozen() {
 #[test]
 fn two_syncs() {
     let repository = repository();
-    for place in Place::both() {
+    for place in Place::each() {
         let (server, keyring) = (
             repository.serve_with(|request, mut answer| {
                 if request.path.ends_with(".deb") {
@@ -214,7 +230,7 @@ fn two_syncs() {
 /// Check that a job nobody can read is given up with its reason, and does not keep a worker from the others.
 #[test]
 fn jobs_nobody_can_read() {
-    let (repository, place) = (repository(), Place { desk: Desk::new(), catalog: None });
+    let (repository, place) = (repository(), Place::simple());
     let (server, keyring) = (repository.serve(), repository.keyring());
     let (code, _, stderr) = outcome(place.sync(&server, &keyring).arg("--enqueue"));
     assert_eq!(code, 0, "{stderr}");

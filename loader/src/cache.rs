@@ -12,9 +12,11 @@
 //! and the next download replaces it. The checksum is XXH3, which takes a tenth of the time of sha256: it tells damage,
 //! as sha256 told forgery when the blob was downloaded. Who may write to the cache could change a sha256 in a record
 //! too; against them stand the directory's permissions. Files are written under a temporary name and renamed, blobs
-//! before records, so an entry is there whole or not at all.
+//! before records, so that no reader sees half of one. Nobody waits for the disk: what a crash of the machine cuts short has
+//! another checksum.
 
 use std::fs::{self, File, TryLockError};
+use std::hash::Hasher as _;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -23,7 +25,7 @@ use btf_archive::{BuildId, Digest, Key};
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
-use crate::atomic::write_file;
+use crate::atomic::write_checked_file;
 use crate::kernel::is_absence;
 use crate::remote::Download;
 use crate::{Address, Kernel, Reason};
@@ -32,6 +34,8 @@ use crate::{Address, Kernel, Reason};
 const FORMAT: u32 = 2;
 /// A record has a few hundred bytes; this much is read.
 const MAX_RECORD: u64 = 1 << 16;
+/// How much of a blob is read at once where it is only checked: what fits the processor's second cache.
+const PIECE: usize = 128 << 10;
 /// A blob used again is marked as used no more often than this: a write for each use would be too much.
 const USED: Duration = Duration::from_secs(3600);
 /// How often a busy lock is tried again.
@@ -128,7 +132,30 @@ impl Cache {
         self.dir.join(format!("blobs/sha256/{}/{hex}.btf", &hex[..2]))
     }
 
-    fn entry(&self, index: &Path, kernel: &Kernel, max_size: usize) -> Result<Cached, Reason> {
+    /// The blob of a kernel, its checksum checked without keeping the bytes: path, size, build-id. `None` for anything
+    /// that [`Cache::read`] would have to tell of.
+    pub(crate) fn verify(&self, kernel: &Kernel, max_size: usize) -> Option<(PathBuf, u64, Option<BuildId>)> {
+        let record = self.indexes(kernel).iter().find_map(|index| self.record(index, kernel).ok())?;
+        let path = self.blob(&record.digest);
+        let mut file = File::open(&path).ok()?;
+        let (mut hasher, mut piece, mut size) = (XxHash3_64::new(), [0; PIECE], 0);
+        loop {
+            let len = file.read(&mut piece).ok()?;
+            if len == 0 {
+                break;
+            }
+            size += len as u64;
+            hasher.write(&piece[..len]);
+        }
+        if hasher.finish() != record.xxh3 || size > max_size as u64 {
+            return None;
+        }
+        mark_used(&path);
+        Some((path, size, record.build_id))
+    }
+
+    /// The record of an index, if it is what it should be.
+    fn record(&self, index: &Path, kernel: &Kernel) -> Result<Record, Reason> {
         let damaged = |text: String| Reason::CacheDamaged(format!("{}: {text}", index.display()));
         let record = read(index, MAX_RECORD)?.ok_or_else(|| damaged("too large for a record".to_owned()))?;
         let record: Record = serde_json::from_slice(&record).map_err(|error| damaged(error.to_string()))?;
@@ -140,10 +167,17 @@ impl Cache {
         {
             return Err(damaged(format!("it is of build-id {found}")));
         }
+        Ok(record)
+    }
+
+    fn entry(&self, index: &Path, kernel: &Kernel, max_size: usize) -> Result<Cached, Reason> {
+        let record = self.record(index, kernel)?;
         let path = self.blob(&record.digest);
         let raw = match read(&path, max_size as u64) {
             Ok(raw) => raw.ok_or(Reason::TooLarge { limit: max_size })?,
-            Err(Reason::Absent) => return Err(damaged("its blob is missing".to_owned())),
+            Err(Reason::Absent) => {
+                return Err(Reason::CacheDamaged(format!("{}: its blob is missing", index.display())));
+            }
             Err(reason) => return Err(reason),
         };
         let found = XxHash3_64::oneshot(&raw);
@@ -292,5 +326,5 @@ pub(crate) fn keep(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir)?;
     }
-    write_file(path, bytes)
+    write_checked_file(path, bytes)
 }

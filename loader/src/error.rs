@@ -9,7 +9,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use btf_archive::{BuildId, Digest, Key};
+use btf_archive::{BuildId, Digest, Key, trust};
 use serde::{Deserialize, Serialize};
 
 use crate::Address;
@@ -132,6 +132,9 @@ pub enum Reason {
     /// Not the BTF of a kernel.
     #[error("not the BTF of a kernel ({0})")]
     NotBtf(String),
+    /// The archive is not signed as the pinned root keys ask, or is older than it was.
+    #[error("not trusted: {0}")]
+    Untrusted(#[from] trust::Error),
     /// More bytes than allowed.
     #[error("larger than the allowed {limit} bytes")]
     TooLarge {
@@ -196,6 +199,7 @@ impl Reason {
             Self::HashMismatch { .. }
             | Self::WrongKernel { .. }
             | Self::NotBtf(_)
+            | Self::Untrusted(_)
             | Self::TooLarge { .. } => Class::Refused,
         }
     }
@@ -215,6 +219,13 @@ impl Reason {
             Self::HashMismatch { .. } => "hash-mismatch",
             Self::WrongKernel { .. } => "wrong-kernel",
             Self::NotBtf(_) => "not-btf",
+            Self::Untrusted(error) => match error {
+                trust::Error::Expired { .. } => "expired-signature",
+                trust::Error::Revoked { .. } => "revoked-key",
+                trust::Error::Unsigned { .. } => "unsigned",
+                trust::Error::RolledBack { .. } | trust::Error::Forked { .. } => "rolled-back",
+                _ => "untrusted",
+            },
             Self::TooLarge { .. } => "too-large",
             Self::Unreachable(_) => "unreachable",
             Self::TimedOut { .. } => "timed-out",

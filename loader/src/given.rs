@@ -13,7 +13,7 @@ use btf_archive::{BuildId, Digest, KernelRecord, Key};
 
 use crate::kernel::is_absence;
 use crate::local::same_build_id;
-use crate::tree::Tree;
+use crate::tree::{Believed, Tree};
 use crate::{Kernel, Reason, check};
 
 /// The largest bundle read, in bytes: some thousand kernels have a few megabytes.
@@ -34,13 +34,20 @@ pub(crate) struct Given {
     pub(crate) path: Option<PathBuf>,
     /// Whether it has all of the kernel's types.
     pub(crate) is_whole: bool,
+    /// What the caller should know all the same.
+    pub(crate) warning: Option<String>,
 }
 
 /// Looks into a bundle or a directory.
-pub(crate) fn on_disk(path: &Path, kernel: &Kernel, max_size: usize) -> Result<Given, Reason> {
+pub(crate) fn on_disk(
+    path: &Path,
+    kernel: &Kernel,
+    max_size: usize,
+    believed: Option<Believed<'_>>,
+) -> Result<Given, Reason> {
     let metadata = fs::metadata(path).map_err(absent)?;
     if metadata.is_dir() {
-        return directory(path, kernel, max_size);
+        return directory(path, kernel, max_size, believed);
     }
     let data = file(path, MAX_BUNDLE)?.ok_or(Reason::Absent)?;
     if !data.starts_with(&bundle::MAGIC) {
@@ -72,17 +79,30 @@ pub(crate) fn in_bundle(data: &[u8], kernel: &Kernel, max_size: usize) -> Result
     }
     check::minimised_btf(&raw, kernel)?;
     let (digest, key) = (Some(entry.digest()), entry.key().parse().ok());
-    Ok(Given { raw, digest, key, build_id, path: None, is_whole: false })
+    Ok(Given { raw, digest, key, build_id, path: None, is_whole: false, warning: None })
 }
 
 /// Looks into a directory: an archive, or files named by key.
-fn directory(dir: &Path, kernel: &Kernel, max_size: usize) -> Result<Given, Reason> {
-    if let Some(tree) = Tree::open(&|path, max| file(&dir.join(path), max))? {
+fn directory(
+    dir: &Path,
+    kernel: &Kernel,
+    max_size: usize,
+    believed: Option<Believed<'_>>,
+) -> Result<Given, Reason> {
+    if let Some(tree) = Tree::open(&|path, max| file(&dir.join(path), max), believed)? {
         let record = tree.record(kernel)?;
         let raw = tree.blob(&record.digest, max_size)?;
         check::kernel_btf(&raw, kernel)?;
         let KernelRecord { digest, key, build_id, .. } = record;
-        return Ok(Given { raw, digest: Some(digest), key: Some(key), build_id, path: None, is_whole: true });
+        return Ok(Given {
+            raw,
+            digest: Some(digest),
+            key: Some(key),
+            build_id,
+            path: None,
+            is_whole: true,
+            warning: tree.warning,
+        });
     }
     for key in kernel.keys() {
         let path = dir.join(format!("{key}.btf"));
@@ -97,6 +117,7 @@ fn directory(dir: &Path, kernel: &Kernel, max_size: usize) -> Result<Given, Reas
                 build_id: None,
                 path: Some(path),
                 is_whole,
+                warning: None,
             });
         }
     }

@@ -176,8 +176,10 @@ fn read(body: &mut Body, max_size: usize, deadline: &Deadline) -> Result<Vec<u8>
     if body.content_length().is_some_and(|len| len > max_size as u64) {
         return Err(Reason::TooLarge { limit: max_size });
     }
-    let body = body.with_config().limit(max_size as u64);
-    body.read_to_vec().map_err(|error| reason(error, max_size, deadline))
+    // The library takes a body of exactly the limit for one that is larger.
+    let body = body.with_config().limit(max_size as u64 + 1);
+    let bytes = body.read_to_vec().map_err(|error| reason(error, max_size, deadline))?;
+    if bytes.len() > max_size { Err(Reason::TooLarge { limit: max_size }) } else { Ok(bytes) }
 }
 
 /// Whether an address is this machine's own.

@@ -50,8 +50,9 @@ pub struct Found {
     path: Option<PathBuf>,
     key: Option<Key>,
     build_id: Option<BuildId>,
-    attempts: Vec<Attempt>,
-    cache_error: Option<Error>,
+    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) warning: Option<String>,
+    pub(crate) cache_error: Option<Error>,
 }
 
 impl Found {
@@ -106,6 +107,12 @@ impl Found {
         &self.attempts
     }
 
+    /// What the caller should know all the same: the snapshot was signed by an expired key, which
+    /// [`Settings::allow_expired`] let pass.
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
+    }
+
     /// Why the download could not be kept in the cache, if it could not.
     pub fn cache_error(&self) -> Option<&Error> {
         self.cache_error.as_ref()
@@ -115,9 +122,9 @@ impl Found {
 impl Found {
     /// The same, out of a bundle or directory.
     fn given(self, given: Given, kernel: &Kernel) -> Self {
-        let Given { raw: btf, digest, key, build_id, path, is_whole } = given;
+        let Given { raw: btf, digest, key, build_id, path, is_whole, warning } = given;
         let identity = identity(kernel, build_id.as_ref());
-        Self { btf, digest, is_whole, identity, path, key, build_id, ..self }
+        Self { btf, digest, is_whole, identity, path, key, build_id, warning, ..self }
     }
 }
 
@@ -158,6 +165,10 @@ impl Loader {
     /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    pub(crate) fn cache(&self) -> Option<&Cache> {
+        self.cache.as_ref()
     }
 
     /// The BTF of the running kernel.
@@ -250,7 +261,9 @@ impl Loader {
         match place {
             Place::Given { path } => {
                 let get = |name: &str, max: usize| given::file(&path.join(name), max);
-                ask(&Tree::open(&get)?.ok_or(Reason::Absent)?)
+                let (location, policy) = (path.display().to_string(), self.settings.policy());
+                let believed = self.settings.believed(policy.as_ref(), &location);
+                ask(&Tree::open(&get, believed)?.ok_or(Reason::Absent)?)
             }
             Place::Archive { url } => remote::in_tree(&self.client, url, &self.settings, ask),
             _ => Err(Reason::Absent),
@@ -317,6 +330,7 @@ impl Loader {
             key: None,
             build_id: None,
             attempts: Vec::new(),
+            warning: None,
             cache_error: None,
         };
         let found = match place {
@@ -334,7 +348,11 @@ impl Loader {
                 let bundle = self.settings.embedded.ok_or(Reason::Absent)?;
                 found.given(given::in_bundle(bundle.0, kernel, max_size)?, kernel)
             }
-            Place::Given { path } => found.given(given::on_disk(path, kernel, max_size)?, kernel),
+            Place::Given { path } => {
+                let (location, policy) = (path.display().to_string(), self.settings.policy());
+                let believed = self.settings.believed(policy.as_ref(), &location);
+                found.given(given::on_disk(path, kernel, max_size, believed)?, kernel)
+            }
             Place::Cache { .. } => {
                 let cached = self.cache.as_ref().ok_or(Reason::Absent)?.read(kernel, max_size)?;
                 let identity = identity(kernel, cached.build_id.as_ref());
@@ -350,8 +368,18 @@ impl Loader {
                         Some(Ok(path)) => (Some(path), None),
                         Some(Err(source)) => (None, Some(self.cache_error(source))),
                     };
-                let Download { raw: btf, digest, key, build_id } = download;
-                Found { btf, digest: Some(digest), identity, path, key, build_id, cache_error, ..found }
+                let Download { raw: btf, digest, key, build_id, warning } = download;
+                Found {
+                    btf,
+                    digest: Some(digest),
+                    identity,
+                    path,
+                    key,
+                    build_id,
+                    warning,
+                    cache_error,
+                    ..found
+                }
             }
         };
         if found.identity == Identity::ByName && self.settings.exact_only {
@@ -383,7 +411,7 @@ impl Loader {
 }
 
 /// Exact if the BTF is known to be of the build-id asked for. One of another build-id was refused before.
-fn identity(kernel: &Kernel, build_id: Option<&BuildId>) -> Identity {
+pub(crate) fn identity(kernel: &Kernel, build_id: Option<&BuildId>) -> Identity {
     match (kernel.build_id(), build_id) {
         (Some(wanted), Some(found)) if wanted == found => Identity::Exact,
         _ => Identity::ByName,

@@ -60,6 +60,12 @@ pub(crate) fn kernel(path: &Path, max_size: usize) -> Result<Vec<u8>, Reason> {
     if raw.is_empty() { Err(Reason::NotBtf("the file is empty".to_owned())) } else { Ok(raw) }
 }
 
+/// The size of the kernel's own BTF, if it has any: what sysfs says, without reading it.
+pub(crate) fn kernel_size(path: &Path) -> Option<u64> {
+    let metadata = fs::metadata(path).ok()?;
+    (metadata.is_file() && metadata.len() > 0).then_some(metadata.len())
+}
+
 /// Reads a file where libbpf looks: raw BTF or ELF. It must be of the kernel asked for, as far as it tells.
 pub(crate) fn file(path: &Path, kernel: &Kernel, max_size: usize) -> Result<Local, Reason> {
     let mut file = open(path)?;

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use crate::{Error, Found, Loader, Place};
+use crate::{Error, Kernel, Loader, Place};
 
 /// The BTF that was found, as aya's `Btf`: for `EbpfLoader::btf` of aya from 0.13 on, and `BpfLoader::btf` before.
 ///
@@ -33,20 +33,20 @@ impl Loader {
     /// The path for libbpf's `bpf_object_open_opts::btf_custom_path`, or libbpf-rs's `ObjectBuilder::btf_custom_path`;
     /// `None` where libbpf finds the BTF itself, because it is the kernel's own.
     ///
-    /// ```ignore
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let mut builder = libbpf_rs::ObjectBuilder::default();
     /// if let Some(path) = btf_loader::Loader::from_env()?.custom_path()? {
     ///     builder.btf_custom_path(path)?;
     /// }
+    /// # Ok(()) }
     /// ```
     ///
     /// # Errors
     /// Those of [`Loader::get`] and [`Loader::raw_file`].
     pub fn custom_path(&self) -> Result<Option<PathBuf>, Error> {
-        let found: Found = self.get()?;
-        if matches!(found.place(), Place::Kernel { .. }) {
-            return Ok(None);
-        }
-        self.raw_file(&found).map(Some)
+        let located = self.locate(&Kernel::running(&self.settings().root)?)?;
+        let own = matches!(located.place, Place::Kernel { .. });
+        Ok((!own).then_some(located.path))
     }
 }

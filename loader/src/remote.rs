@@ -35,6 +35,8 @@ pub(crate) struct Download {
     pub(crate) key: Option<Key>,
     /// The build-id of its kernel, where the archive told or was asked by it.
     pub(crate) build_id: Option<BuildId>,
+    /// What the caller should know all the same.
+    pub(crate) warning: Option<String>,
 }
 
 /// Asks `archive` for the BTF of `kernel`. All archives together have `left`.
@@ -47,9 +49,14 @@ pub(crate) fn fetch(
 ) -> Result<Download, Reason> {
     let deadline = Deadline::new(settings.timeout.min(left));
     let request = Request { client, archive, kernel, max_size: settings.max_size, deadline };
-    let download = match request.run(settings.exact_only) {
-        Err(Reason::NotTheService) => request.tree()?,
-        answer => answer?,
+    let download = if settings.roots.is_empty() {
+        match request.run(settings.exact_only) {
+            Err(Reason::NotTheService) => request.tree(settings)?,
+            answer => answer?,
+        }
+    } else {
+        // The service vouches for its answers with nothing but its word; the snapshot is signed.
+        request.tree(settings)?
     };
     check::kernel_btf(&download.raw, kernel)?;
     Ok(download)
@@ -64,7 +71,8 @@ pub(crate) fn in_tree<T>(
 ) -> Result<T, Reason> {
     let deadline = Deadline::new(settings.timeout);
     let get = |path: &str, max: usize| get_file(client, archive, &deadline, path, max);
-    ask(&Tree::open(&get)?.ok_or(Reason::NotTheService)?)
+    let (location, policy) = (archive.to_string(), settings.policy());
+    ask(&Tree::open(&get, settings.believed(policy.as_ref(), &location))?.ok_or(Reason::NotTheService)?)
 }
 
 /// One file of an archive's tree; `None` if there is no such file.
@@ -138,12 +146,15 @@ impl Request<'_> {
     }
 
     /// Out of the tree of files, which is all that a plain web server has.
-    fn tree(&self) -> Result<Download, Reason> {
+    fn tree(&self, settings: &Settings) -> Result<Download, Reason> {
         let get = |path: &str, max: usize| get_file(self.client, self.archive, &self.deadline, path, max);
-        let tree = Tree::open(&get)?.ok_or(Reason::NotTheService)?;
+        let location = self.archive.to_string();
+        let policy = settings.policy();
+        let tree = Tree::open(&get, settings.believed(policy.as_ref(), &location))?;
+        let tree = tree.ok_or(Reason::NotTheService)?;
         let KernelRecord { digest, key, build_id, .. } = tree.record(self.kernel)?;
         let raw = tree.blob(&digest, self.max_size)?;
-        Ok(Download { raw, digest, key: Some(key), build_id })
+        Ok(Download { raw, digest, key: Some(key), build_id, warning: tree.warning })
     }
 
     /// By the keys of a kernel that does not run here.
@@ -230,7 +241,7 @@ impl Request<'_> {
             }
         };
         expected.check(&raw)?;
-        Ok(Download { raw, digest: expected, key, build_id })
+        Ok(Download { raw, digest: expected, key, build_id, warning: None })
     }
 }
 

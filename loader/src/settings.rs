@@ -6,6 +6,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use btf_archive::trust::{Expired, Policy, PublicKey, SeenFile};
+
+use crate::tree::Believed;
 use crate::{Address, Error};
 
 /// A bundle in memory, read in place.
@@ -32,6 +35,15 @@ pub struct Settings {
     /// Take only BTF with all of a kernel's types, as programs other than the caller's need it: not what bundles
     /// have, which is minimised.
     pub whole_only: bool,
+    /// Root keys: if there are any, only what a signed snapshot of an archive says is believed. The service's own answers
+    /// are not asked for then, but its tree of files. Environment: [`Settings::KEYS`].
+    pub roots: Vec<PublicKey>,
+    /// Take snapshots signed by expired keys, and say so: where no new key can come. Environment:
+    /// [`Settings::EXPIRED`], `warn` or `refuse`.
+    pub allow_expired: bool,
+    /// Where the newest snapshot that was seen of each archive is remembered, so that no older one can be passed off as the
+    /// newest; `None` forgets.
+    pub seen: Option<SeenFile>,
     /// The directory of the cache; `None` keeps nothing. Environment: [`Settings::CACHE_PATH`].
     pub cache: Option<PathBuf>,
     /// How many bytes of BTF the cache keeps; what was not used for longest goes first. The newest always stays.
@@ -65,6 +77,9 @@ impl Default for Settings {
             cache_size: 256 << 20,
             embedded: None,
             paths: Vec::new(),
+            roots: Vec::new(),
+            allow_expired: false,
+            seen: default_seen(rustix::process::geteuid().is_root(), |name| env::var_os(name)),
             whole_only: false,
             miss_lifetime: Duration::from_secs(600),
             timeout: Duration::from_secs(30),
@@ -83,6 +98,10 @@ impl Settings {
     /// Environment variable: the cache's directory. Without it: `/var/cache/btf-archive` for root, else
     /// `$XDG_CACHE_HOME/btf-archive` or `$HOME/.cache/btf-archive`.
     pub const CACHE_PATH: &str = "BTF_ARCHIVE_CACHE_PATH";
+    /// Environment variable: root keys, each minisign's public key (`RWQ…`) or a file with it, separated by spaces.
+    pub const KEYS: &str = "BTF_ARCHIVE_KEYS";
+    /// Environment variable: what to do about expired keys, `refuse` or `warn`.
+    pub const EXPIRED: &str = "BTF_ARCHIVE_EXPIRED";
     /// Environment variable: bundles and directories on disk, separated by colons.
     pub const PATH: &str = "BTF_ARCHIVE_PATH";
     /// Environment variable: how many bytes the cache keeps; `K`, `M` and `G` may follow the number.
@@ -111,12 +130,29 @@ impl Settings {
         if let Some(paths) = env::var_os(Self::PATH) {
             settings.paths = env::split_paths(&paths).filter(|path| !path.as_os_str().is_empty()).collect();
         }
+        set(Self::KEYS, Self::parse_roots, &mut settings.roots)?;
+        set(Self::EXPIRED, expired, &mut settings.allow_expired)?;
         set(Self::TIMEOUT, Self::parse_timeout, &mut settings.timeout)?;
         set(Self::MAX_TIME, Self::parse_timeout, &mut settings.max_time)?;
         set(Self::MISSES, lifetime, &mut settings.miss_lifetime)?;
         set(Self::CACHE_SIZE, size, &mut settings.cache_size)?;
         set(Self::MAX_SIZE, |text| size(text).and_then(limit), &mut settings.max_size)?;
         Ok(settings)
+    }
+
+    /// What is believed of archives; `None` if no root is pinned.
+    pub(crate) fn policy(&self) -> Option<Policy> {
+        let expired = if self.allow_expired { Expired::Warn } else { Expired::Refuse };
+        (!self.roots.is_empty()).then(|| Policy { roots: self.roots.clone(), expired })
+    }
+
+    /// The same for the archive at `location`.
+    pub(crate) fn believed<'a>(
+        &'a self,
+        policy: Option<&'a Policy>,
+        location: &'a str,
+    ) -> Option<Believed<'a>> {
+        policy.map(|policy| Believed { policy, seen: self.seen.as_ref(), location })
     }
 
     /// Reads addresses separated by white space.
@@ -134,6 +170,14 @@ impl Settings {
             url.parse().map_err(refuse)
         };
         text.split_whitespace().enumerate().map(parse).collect()
+    }
+
+    /// Reads root keys: minisign's public keys, or files with them, separated by white space.
+    ///
+    /// # Errors
+    /// What is wrong with the first that is none.
+    pub fn parse_roots(text: &str) -> Result<Vec<PublicKey>, String> {
+        text.split_whitespace().map(|key| PublicKey::load(key).map_err(|error| error.to_string())).collect()
     }
 
     /// Reads a time in seconds, above 0 and up to a day.
@@ -161,6 +205,15 @@ fn set<T>(
         *place = parse(&text).map_err(|reason| Error::Setting { name, value: value(), reason })?;
     }
     Ok(())
+}
+
+/// Reads what is to be done about expired keys: whether they are let pass.
+fn expired(text: &str) -> Result<bool, String> {
+    match text.trim() {
+        "warn" => Ok(true),
+        "refuse" => Ok(false),
+        _ => Err("it must be `refuse` or `warn`".to_owned()),
+    }
 }
 
 /// Reads a number of bytes.
@@ -214,6 +267,11 @@ fn default_cache(root: bool, var: impl Fn(&str) -> Option<OsString>) -> Option<P
     let directory = |name| var(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = directory("XDG_CACHE_HOME").or_else(|| directory("HOME").map(|home| home.join(".cache")))?;
     Some(base.join("btf-archive"))
+}
+
+/// Where what was seen is remembered: what root sees is the machine's.
+fn default_seen(root: bool, var: impl Fn(&str) -> Option<OsString>) -> Option<SeenFile> {
+    if root { Some(SeenFile::at("/var/lib/btf-archive/seen.json")) } else { SeenFile::of_user(var) }
 }
 
 #[cfg(test)]

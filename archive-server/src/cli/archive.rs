@@ -1,8 +1,9 @@
 //! Which archive a command works on: the arguments that all of them share.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use btf_archive::Digest;
 use btf_archive::store::{Archive, Error};
 use btf_archive::trust::SigningKey;
 
@@ -38,6 +39,33 @@ impl ArchiveArgs {
     /// The archive, of which nothing will be changed.
     pub(crate) async fn open_read_only(&self) -> Result<Archive, Error> {
         Archive::open_read_only(&self.archive).await
+    }
+
+    /// A place for files beside the archive: in its directory, or for a bucket one of its own in the system's temporary directory.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        let text = self.archive.to_string_lossy();
+        match text.strip_prefix("file://") {
+            Some(path) => Path::new(path).join(name),
+            None if !text.contains("://") => Path::new(&self.archive).join(name),
+            None => std::env::temp_dir().join(format!("{name}-{}", Digest::of(text.as_bytes()))),
+        }
+    }
+
+    /// The archive, of which nothing is read yet, and nothing will be changed; on a web server, too.
+    pub(crate) async fn look_at(&self) -> Result<Archive, Error> {
+        Archive::look_at(&self.archive).await
+    }
+
+    /// The archive with its catalog, if it has one here, whatever state it is in.
+    pub(crate) async fn with_catalog(&self) -> Result<Option<Archive>, Error> {
+        let is_here = self.catalog.is_some() || Path::new(&self.archive).join("catalog.sqlite").is_file();
+        if !is_here {
+            return Ok(None);
+        }
+        let archive = Archive::open_damaged(&self.archive, self.catalog.as_deref()).await?;
+        // A process that was killed may have left it behind. What cannot be taken over shows as damage.
+        let _ = archive.refresh().await;
+        Ok(Some(archive))
     }
 
     /// For messages: never with a password, which is not in `--archive`.

@@ -2,13 +2,17 @@
 //! (0 done, 1 failed, 2 usage, 3 not found, 4 refused, 5 incomplete). An `Err` becomes exit code 1.
 
 pub(crate) mod add;
+pub(crate) mod alias;
 mod archive;
 pub(crate) mod completions;
-
+pub(crate) mod export;
 pub(crate) mod gc;
+pub(crate) mod import;
 pub(crate) mod keys;
+pub(crate) mod mirror;
 mod progress;
 pub(crate) mod repair;
+mod selection;
 pub(crate) mod serve;
 pub(crate) mod tokens;
 pub(crate) mod verify;

@@ -57,7 +57,7 @@ pub(super) fn negotiated(
     };
     let (tag, len) = match coding {
         Coding::Identity => (digest.to_string(), kernel.map(|kernel| kernel.raw_size)),
-        Coding::Zstd => (format!("{digest}.zst"), kernel.map(|kernel| kernel.zst_size)),
+        Coding::Zstd => (format!("{digest}.zst"), whole_size(kernel)),
     };
     let mut representation = Representation::new(&tag, OCTETS, freshness)
         .negotiated(coding)
@@ -66,6 +66,11 @@ pub(super) fn negotiated(
         representation = representation.len(len);
     }
     Ok((representation, coding))
+}
+
+/// The size of a kernel's blob as a zstd frame, where that is what is stored.
+fn whole_size(kernel: Option<&KernelRecord>) -> Option<u64> {
+    kernel.filter(|kernel| kernel.base.is_none()).map(|kernel| kernel.zst_size)
 }
 
 /// The bytes of a kernel's blob. That they are missing is our fault: the catalog has them.

@@ -36,7 +36,7 @@ pub(super) async fn by_key(
     let key =
         Key::new(distro, version, arch, release).map_err(|error| Problem::bad_request(error.to_string()))?;
     let catalog = app.archive.catalog();
-    if let Some(kernel) = catalog.by_key(&key).await.map_err(archive)? {
+    if let Some(kernel) = catalog.by_name(&key).await.map_err(archive)? {
         return Ok(kernel);
     }
     // Spellings of the release, which only a search finds; and if there is nothing, what comes near.

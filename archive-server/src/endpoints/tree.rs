@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use btf_archive::store::Error as ArchiveError;
+use btf_archive::store::{Error as ArchiveError, Stored};
 use btf_archive::{Digest, blob as blob_paths, snapshot as snapshots, trust};
 use bytes::Bytes;
 
@@ -17,6 +17,8 @@ use crate::http::representation::{Asked, Freshness, Representation};
 
 /// Stored objects are zstd frames, and sent as such whatever `Accept-Encoding` says: compression is what they are here.
 const ZSTD: &str = "application/zstd";
+/// Deltas have a format of their own.
+const DELTA: &str = "application/octet-stream";
 
 /// Signatures are text.
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -95,16 +97,24 @@ pub(crate) async fn part(
     representation.answer(&asked, async { Ok(stored) }).await
 }
 
-/// `GET /blobs/sha256/ab/abcd….zst`
+/// `GET /blobs/sha256/ab/abcd….zst` or `.delta`: only in the form in which it is stored, or mirrors would be something else.
 pub(crate) async fn blob(
     State(app): State<Arc<App>>,
     Segments((prefix, file)): Segments<(String, String)>,
     asked: Asked,
 ) -> Result<Response, Problem> {
     let path = format!("blobs/sha256/{prefix}/{file}");
-    let digest = blob_paths::digest_of_path(&path).ok_or_else(Problem::no_such_page)?;
-    let stored = app.blobs.stored(digest).await.map_err(|error| blobs::absent(digest, error))?;
-    let representation = Representation::new(&format!("{digest}.zst"), ZSTD, Freshness::Immutable);
+    let whole = blob_paths::digest_of_path(&path).map(|digest| (digest, ZSTD, "zst"));
+    let form = whole.or_else(|| Some((blob_paths::digest_of_delta_path(&path)?, DELTA, "delta")));
+    let (digest, content_type, suffix) = form.ok_or_else(Problem::no_such_page)?;
+    let stored = app.archive.stored(&digest).await;
+    let stored = match stored.map_err(|error| blobs::absent(digest, error.into()))? {
+        Stored::Whole(zst) if content_type == ZSTD => zst,
+        Stored::Delta(delta) if content_type == DELTA => delta,
+        _ => return Err(blobs::absent(digest, ArchiveError::Missing { path }.into())),
+    };
+    let representation =
+        Representation::new(&format!("{digest}.{suffix}"), content_type, Freshness::Immutable);
     representation
         .header("btf-digest", &format!("sha256:{digest}"))
         .answer(&asked, async { Ok(stored) })

@@ -17,3 +17,4 @@ mod postgresql;
 mod s3_server;
 mod tree;
 mod upkeep;
+mod verify;

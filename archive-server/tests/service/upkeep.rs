@@ -215,6 +215,55 @@ async fn tokens_made_and_revoked() {
     assert_eq!(tokens("make", &["--label", "x", "--scope", "root"]).status.code(), Some(2));
 }
 
+/// Check that processes which add the same kernels to one bucket and one database at once add each once, and that every server on them has
+/// all of them as soon as they are added.
+#[tokio::test(flavor = "multi_thread")]
+async fn several_servers_and_adders() {
+    const KERNELS: usize = 6;
+    let (bucket, catalog) = (s3_server::bucket(), postgresql::database());
+    let command = |name: &str| {
+        let mut command = program();
+        command
+            .arg(name)
+            .args(["--archive", &bucket.url(), "--catalog", &catalog])
+            .envs(bucket.environment());
+        command
+    };
+    let directory = TempDir::new().unwrap();
+    let key = |number: usize| format!("vendor/1/x86_64/1.2.{number}-test");
+    for number in 0..KERNELS {
+        std::fs::write(directory.path().join(key(number).replace('/', "-")), small_btf(&key(number)))
+            .unwrap();
+    }
+    let add = |number: usize| {
+        let file = directory.path().join(key(number).replace('/', "-"));
+        json(&run(command("add").args(["--json", "--key", &key(number)]).arg(file)))
+    };
+    let first = add(0);
+    assert_eq!(first["new"], true);
+    let servers = [(); 2].map(|()| Server::start_with(TempDir::new().unwrap(), &mut command("serve")));
+    let new: usize = std::thread::scope(|scope| {
+        // Each from another kernel on, so that they meet.
+        let adders = [0, 2, 4].map(|from| {
+            let add = &add;
+            scope.spawn(move || (0..KERNELS).filter(|at| add((from + at) % KERNELS)["new"] == true).count())
+        });
+        adders.into_iter().map(|adder| adder.join().unwrap()).sum()
+    });
+    assert_eq!(new, KERNELS - 1);
+    for server in &servers {
+        for number in 0..KERNELS {
+            let found = server.get(&format!("/v1/btf/{}", key(number))).await.bytes().await.unwrap();
+            assert_eq!(found, small_btf(&key(number)));
+        }
+        let latest = server.json("/latest.json", StatusCode::OK).await;
+        assert_eq!(latest, servers[0].json("/latest.json", StatusCode::OK).await);
+        assert!(latest["number"].as_u64().unwrap() <= KERNELS as u64, "{latest}");
+    }
+    let verified = run(&mut command("verify"));
+    assert!(String::from_utf8(verified.stdout).unwrap().starts_with(&format!("{KERNELS} kernels, ")));
+}
+
 /// Check that an archive can be in a bucket: made, added to, verified, served and cleaned, with its catalog in PostgreSQL or in a local file.
 #[tokio::test(flavor = "multi_thread")]
 async fn bucket_from_the_command_line() {
@@ -253,4 +302,24 @@ async fn bucket_from_the_command_line() {
             Server::start_with(TempDir::new().unwrap(), command("serve").args(["--catalog", &catalog]));
         assert_eq!(server.get(&path).await.bytes().await.unwrap(), btf_of(BOOKWORM));
     }
+}
+
+/// Check that a kernel is served under another name once it has that, and no longer when it is taken away.
+#[tokio::test]
+async fn alias_served() {
+    let server = Server::start(&[BOOKWORM]).await;
+    let alias = |arguments: &[&str]| {
+        let mut command = program();
+        command.arg("alias").arg(arguments[0]).arg("--archive").arg(server.archive()).args(&arguments[1..]);
+        run(&mut command)
+    };
+    let (name, path) = ("vendor/7/i386/6.1.0-1-v7", "/v1/btf/vendor/7/i386/6.1.0-1-v7");
+    assert_eq!(server.get(path).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(alias(&["add", name, BOOKWORM.0]).status.code(), Some(0));
+    assert_eq!(server.get(path).await.bytes().await.unwrap(), btf_of(BOOKWORM));
+    assert_eq!(json(&alias(&["list", "--json"])), serde_json::json!([{ "alias": name, "key": BOOKWORM.0 }]));
+    assert_eq!(alias(&["add", BOOKWORM.0, BOOKWORM.0]).status.code(), Some(1));
+    assert_eq!(alias(&["remove", name]).status.code(), Some(0));
+    assert_eq!(alias(&["remove", name]).status.code(), Some(3));
+    assert_eq!(server.get(path).await.status(), StatusCode::NOT_FOUND);
 }

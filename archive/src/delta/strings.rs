@@ -104,7 +104,7 @@ impl<'a> Known<'a> {
 
     /// Whether there are strings of all these numbers, and all are the base's or all the delta's.
     fn has(&self, first: usize, count: usize) -> bool {
-        let end = first.checked_add(count).unwrap_or(usize::MAX);
+        let end = first.saturating_add(count);
         end <= self.len() && (end <= self.base || first >= self.base)
     }
 

@@ -8,18 +8,21 @@
 
 #[cfg(feature = "args")]
 mod args;
+mod blobs;
 mod newest;
 mod place;
 
 use std::panic::resume_unwind;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crate::snapshot::{self, Head, Index, PartRef, Snapshot, part};
 use crate::trust::{self, Policy, SeenFile};
-use crate::{Digest, KernelRecord, Key, blob};
+use crate::{KernelRecord, Key};
 #[cfg(feature = "args")]
 pub use args::RootArgs;
+pub use blobs::Buffers;
 pub use newest::Newest;
 use place::Place;
 
@@ -90,13 +93,8 @@ pub struct Reader {
     /// Where it remembers what it saw.
     seen: Option<SeenFile>,
     newest: Mutex<Option<Arc<Newest>>>,
-}
-
-/// Memory for a blob, compressed and raw, to be used again.
-#[derive(Clone, Debug, Default)]
-pub struct Buffers {
-    zst: Vec<u8>,
-    raw: Vec<u8>,
+    /// Whether the blob that was read last is stored as a delta: so probably is the next.
+    deltas: AtomicBool,
 }
 
 impl Reader {
@@ -106,7 +104,7 @@ impl Reader {
     /// [`Error::Location`]; that there is an archive shows when something is read.
     pub fn open(location: &str) -> Result<Self, Error> {
         let place = Place::open(location)?;
-        Ok(Self { place, policy: None, seen: None, newest: Mutex::new(None) })
+        Ok(Self { place, policy: None, seen: None, newest: Mutex::new(None), deltas: AtomicBool::new(false) })
     }
 
     /// As [`Self::open`], for an archive that must be signed as the policy asks. What was seen of it is remembered in `seen`,
@@ -123,7 +121,7 @@ impl Reader {
     /// # Errors
     /// [`Error::NotAnArchive`], [`Error::Untrusted`], and what reading and checking the files may answer.
     pub fn newest(&self) -> Result<Arc<Newest>, Error> {
-        let mut known = self.newest.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut known = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         match &*known {
             Some(newest) => Ok(Arc::clone(newest)),
             None => Ok(Arc::clone(known.insert(Arc::new(self.find_newest()?)))),
@@ -175,31 +173,6 @@ impl Reader {
             }
         }
         assembly.finish().map_err(|source| self.refused(&snapshot::path(index.number), source))
-    }
-
-    /// A blob's raw bytes, checked against its digest.
-    ///
-    /// # Errors
-    /// [`Error::Object`], [`Error::Refused`].
-    pub fn blob(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
-        let mut buffers = Buffers::default();
-        self.blob_in(digest, &mut buffers)?;
-        Ok(buffers.raw)
-    }
-
-    /// As [`Self::blob`], in memory that is used again: for whoever goes over hundreds of blobs.
-    ///
-    /// # Errors
-    /// Those of [`Self::blob`].
-    pub fn blob_in<'b>(&self, digest: &Digest, buffers: &'b mut Buffers) -> Result<&'b [u8], Error> {
-        let Buffers { zst, raw } = buffers;
-        let path = blob::path(digest);
-        if !self.place.get_in(&path, blob::MAX_ZST, zst)? {
-            return Err(self.missing(&path));
-        }
-        let decompressed = blob::decompress_into(zst, blob::MAX_RAW, raw).and_then(|()| digest.check(raw));
-        decompressed.map_err(|source| self.refused(&path, source))?;
-        Ok(raw)
     }
 
     /// An object as stored, by its path in the archive, if it is there; not checked.

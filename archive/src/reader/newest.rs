@@ -4,8 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Error, Reader};
 use crate::snapshot::{self, Head, Latest};
-use crate::trust::{self, KEYS, KeyId, KeyList, MAX_KEYS, MAX_SIGNATURE, Policy, Seen};
-use crate::trust::{keys_signature_path, signature_path};
+use crate::trust::{self, Fault, KEYS, KeyId, KeyList, MAX_KEYS, Policy, Seen};
 
 /// The newest snapshot of an archive.
 #[derive(Clone, Debug)]
@@ -24,14 +23,9 @@ pub struct Newest {
 
 impl Reader {
     pub(super) fn find_newest(&self) -> Result<Newest, Error> {
-        let Some(policy) = &self.policy else { return self.unsigned() };
-        match self.signed(policy) {
-            // Perhaps we read some files before new ones were put there, and some after.
-            Err(Error::Untrusted {
-                source: trust::Error::UnknownKey { .. } | trust::Error::Forged { .. },
-                ..
-            }) => self.signed(policy),
-            newest => newest,
+        match &self.policy {
+            Some(policy) => self.signed(policy),
+            None => self.unsigned(),
         }
     }
 
@@ -41,7 +35,8 @@ impl Reader {
     /// [`Error::Untrusted`], [`Error::Object`].
     pub fn key_list(&self) -> Result<Option<KeyList>, Error> {
         if let Some(policy) = &self.policy {
-            return self.keys(policy, &Seen::default()).map(Some);
+            let get = |path: &str, limit| self.place.get(path, limit as u64);
+            return policy.keys(get, &Seen::default()).map(Some).map_err(|fault| self.fault(fault));
         }
         let untrusted = |source| Error::Untrusted { location: self.place.name(""), source };
         let json = self.place.get(KEYS, MAX_KEYS as u64)?;
@@ -50,7 +45,7 @@ impl Reader {
 
     /// The newest snapshot, whoever made it.
     fn unsigned(&self) -> Result<Newest, Error> {
-        let (_, latest, file) = self.files()?;
+        let (latest, file) = self.files()?;
         let head =
             Head::decode(&file).map_err(|source| self.refused(&snapshot::path(latest.number), source))?;
         if head.number() != latest.number {
@@ -69,11 +64,9 @@ impl Reader {
             Some(file) => file.read(&location).map_err(untrusted)?,
             None => Seen::default(),
         };
-        let keys = self.keys(policy, &before)?;
-        let (json, latest, file) = self.files()?;
-        let signature = self.signature(&signature_path(&snapshot::path(latest.number)), "the snapshot")?;
-        let checked = policy.check_snapshot(&keys, &json, &file, &signature, now(), &before);
-        let checked = checked.map_err(untrusted)?;
+        let get = |path: &str, limit| self.place.get(path, limit as u64);
+        let newest = policy.newest(get, now(), &before).map_err(|fault| self.fault(fault))?;
+        let (keys, checked) = newest.ok_or_else(|| Error::NotAnArchive { location: location.clone() })?;
         if let Some(file) = &self.seen {
             file.remember(&location, checked.seen).map_err(untrusted)?;
         }
@@ -81,38 +74,15 @@ impl Reader {
         Ok(Newest { latest, head, keys: Some(keys), key: Some(key), warning })
     }
 
-    /// The list of keys.
-    fn keys(&self, policy: &Policy, seen: &Seen) -> Result<KeyList, Error> {
-        let untrusted = |source| Error::Untrusted { location: self.place.name(""), source };
-        let json = self.place.get(KEYS, MAX_KEYS as u64)?;
-        let json = match json {
-            Some(json) => json,
-            // Something else is missing where nothing was published at all.
-            None if self.place.get(snapshot::LATEST, snapshot::MAX_LATEST as u64)?.is_none() => {
-                return Err(Error::NotAnArchive { location: self.place.name("") });
-            }
-            None => return Err(untrusted(trust::Error::Unsigned { what: "the archive" })),
-        };
-        let signature = self.signature(&signature_path(KEYS), KEYS)?;
-        match policy.check_keys(&json, &signature, seen) {
-            Err(trust::Error::Forged { .. }) => {}
-            keys => return keys.map_err(untrusted),
+    fn fault(&self, fault: Fault<Error>) -> Error {
+        match fault {
+            Fault::Untrusted(source) => Error::Untrusted { location: self.place.name(""), source },
+            Fault::Unread(error) => error,
         }
-        // A new list may be on its way, its signature there already: the list's own has another name, too.
-        let version = KeyList::decode(&json).map_err(untrusted)?.version;
-        let signature = self.signature(&keys_signature_path(version), KEYS)?;
-        policy.check_keys(&json, &signature, seen).map_err(untrusted)
     }
 
-    /// The bytes of a signature of `what`.
-    fn signature(&self, path: &str, what: &'static str) -> Result<Vec<u8>, Error> {
-        let unsigned =
-            || Error::Untrusted { location: self.place.name(""), source: trust::Error::Unsigned { what } };
-        self.place.get(path, MAX_SIGNATURE as u64)?.ok_or_else(unsigned)
-    }
-
-    /// `latest.json`, as it is and as it was read, and the file that it names, which has the digest it says.
-    fn files(&self) -> Result<(Vec<u8>, Latest, Vec<u8>), Error> {
+    /// `latest.json`, and the file that it names, which has the digest it says.
+    fn files(&self) -> Result<(Latest, Vec<u8>), Error> {
         let Some(json) = self.place.get(snapshot::LATEST, snapshot::MAX_LATEST as u64)? else {
             return Err(Error::NotAnArchive { location: self.place.name("") });
         };
@@ -120,7 +90,7 @@ impl Reader {
         let path = snapshot::path(latest.number);
         let file = self.need(&path, latest.size.min(snapshot::MAX_RAW as u64))?;
         latest.digest.check(&file).map_err(|source| self.refused(&path, source))?;
-        Ok((json, latest, file))
+        Ok((latest, file))
     }
 }
 

@@ -2,9 +2,12 @@
 
 use bytes::Bytes;
 
+use super::bases::Candidates;
 use super::catalog::StoredBlob;
+
 use super::tree::run;
 use super::{Archive, Error, Result, now};
+use crate::delta::Header;
 use crate::{BuildId, Digest, KernelRecord, Key, Provenance, blob, modules};
 
 /// What is said about a kernel when its BTF is handed in.
@@ -72,8 +75,7 @@ impl Archive {
         let mut record = inspect(draft, raw.clone()).await?;
         // Refused before a second is spent on compressing what will not be kept.
         self.catalog.check(&record).await?;
-        let blobs = self.store_beside(&mut record, beside).await?;
-        record.zst_size = self.store_blob(&record.digest, raw).await?;
+        let blobs = self.store_all(&mut record, raw, beside).await?;
         self.catalog.insert(record, &blobs).await
     }
 
@@ -107,42 +109,71 @@ impl Archive {
         }
         let raw = raw.into();
         let mut record = inspect(draft, raw.clone()).await?;
-        let blobs = self.store_beside(&mut record, beside).await?;
-        record.zst_size = self.store_blob(&record.digest, raw).await?;
+        let blobs = self.store_all(&mut record, raw, beside).await?;
         self.catalog.replace(record, &blobs, reason).await
     }
 
-    /// Makes sure that the blobs of what is beside the BTF are there, and puts their digests into the record.
-    async fn store_beside(&self, record: &mut KernelRecord, beside: Beside) -> Result<Vec<StoredBlob>> {
+    /// Makes sure that all blobs of a kernel are there, and puts what there is to know of them into the record; gives those beside the BTF.
+    async fn store_all(
+        &self,
+        record: &mut KernelRecord,
+        raw: Bytes,
+        beside: Beside,
+    ) -> Result<Vec<StoredBlob>> {
+        let (candidates, configs) = self.candidates(&record.key).await?;
         let base = record.digest;
         let encoded = run(move || beside.modules.map(|all| modules::encode(&base, &all)).transpose()).await?;
         let mut blobs = Vec::new();
-        let places = [(&mut record.config, beside.config), (&mut record.modules, encoded.map(Bytes::from))];
-        for (place, raw) in places {
+        let none = Candidates::default();
+        let places = [
+            (&mut record.config, beside.config, &configs),
+            (&mut record.modules, encoded.map(Bytes::from), &none),
+        ];
+        for (place, raw, candidates) in places {
             let Some(raw) = raw else { continue };
             if raw.len() > blob::MAX_RAW {
                 let (key, size) = (record.key.clone().into(), raw.len());
                 return Err(Error::TooLarge { key, size, limit: blob::MAX_RAW });
             }
-            let (digest, raw_size) = (Digest::of(&raw), raw.len() as u64);
-            let zst_size = self.store_blob(&digest, raw).await?;
+            let digest = Digest::of(&raw);
             *place = Some(digest);
-            blobs.push(StoredBlob { digest, raw_size, zst_size, base: None });
+            blobs.push(self.store_blob(&digest, raw, candidates, blob::compress).await?);
         }
+        let stored = self.store_blob(&record.digest, raw, &candidates, blob::compress_keyframe).await?;
+        (record.zst_size, record.base) = (stored.zst_size, stored.base);
         Ok(blobs)
     }
 
-    /// Makes sure that the blob is there; gives its stored size in bytes.
-    async fn store_blob(&self, digest: &Digest, raw: Bytes) -> Result<u64> {
-        let path = blob::path(digest);
-        self.catalog.touch(&[(*digest, raw.len() as u64)]).await?;
-        if let Some(size) = self.tree.size(&path).await? {
-            return Ok(size);
+    /// Makes sure that the blob is there, as a delta if it is much like another one, else as `compress` makes it.
+    async fn store_blob(
+        &self,
+        digest: &Digest,
+        raw: Bytes,
+        candidates: &Candidates,
+        compress: fn(&[u8]) -> Vec<u8>,
+    ) -> Result<StoredBlob> {
+        let (digest, raw_size) = (*digest, raw.len() as u64);
+        let blob = |zst_size, base| StoredBlob { digest, raw_size, zst_size, base };
+        self.catalog.touch(&[(digest, raw_size)]).await?;
+        if let Some(size) = self.tree.size(&blob::path(&digest)).await? {
+            return Ok(blob(size, None));
         }
-        let zst = run(move || blob::compress(&raw)).await;
+        if let Some(size) = self.tree.size(&blob::delta_path(&digest)).await? {
+            let header = self.tree.get_range(&blob::delta_path(&digest), 0..Header::LEN as u64).await?;
+            // What is no delta is written again.
+            if let Ok(header) = Header::parse(&header) {
+                return Ok(blob(size, Some(header.base)));
+            }
+        }
+        if let Some(made) = self.as_delta(&digest, &raw, candidates).await? {
+            let size = made.delta.len() as u64;
+            self.tree.put(&blob::delta_path(&digest), made.delta).await?;
+            return Ok(blob(size, Some(made.base)));
+        }
+        let zst = run(move || compress(&raw)).await;
         let size = zst.len() as u64;
-        self.tree.put(&path, zst).await?;
-        Ok(size)
+        self.tree.put(&blob::path(&digest), zst).await?;
+        Ok(blob(size, None))
     }
 }
 

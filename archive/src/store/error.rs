@@ -89,6 +89,17 @@ pub enum Error {
         /// The newest number the catalog has seen.
         seen: u64,
     },
+    /// A snapshot from elsewhere that does not follow what is here.
+    #[error(
+        "snapshot {number} is offered, but this archive has another snapshot {here}, which it does not follow: keep copies of different archives, \
+         and kernels of your own, in archives of their own"
+    )]
+    Diverged {
+        /// The number offered.
+        number: u64,
+        /// The newest number here.
+        here: u64,
+    },
     /// No such object in the archive.
     #[error("{path}: not in this archive")]
     Missing {

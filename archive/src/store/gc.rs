@@ -262,7 +262,7 @@ impl Archive {
     /// The base of each of these deltas.
     async fn bases(&self, deltas: &HashSet<Digest>) -> Result<HashMap<Digest, Digest>> {
         let read = |digest: Digest| async move {
-            let path = delta_path(&digest);
+            let path = blob::delta_path(&digest);
             let header = self.tree.get_range(&path, 0..Header::LEN as u64).await?;
             let header = Header::parse(&header).map_err(|source| Error::Object { path, source })?;
             Ok((digest, header.base))
@@ -273,16 +273,8 @@ impl Archive {
 
 /// The blob that lies there, and whether as a delta.
 pub(super) fn blob_of_path(path: &str) -> Option<(Digest, bool)> {
-    if let Some(digest) = blob::digest_of_path(path) {
-        return Some((digest, false));
-    }
-    let whole = format!("{}.zst", path.strip_suffix(".delta")?);
-    Some((blob::digest_of_path(&whole)?, true))
-}
-
-pub(super) fn delta_path(digest: &Digest) -> String {
-    let whole = blob::path(digest);
-    format!("{}.delta", whole.trim_end_matches(".zst"))
+    let whole = blob::digest_of_path(path).map(|digest| (digest, false));
+    whole.or_else(|| Some((blob::digest_of_delta_path(path)?, true)))
 }
 
 /// How many bases a delta lies above a whole blob.

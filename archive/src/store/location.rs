@@ -12,8 +12,9 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::http::HttpBuilder;
 use object_store::prefix::PrefixStore;
-use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
 use url::Url;
 
 use super::{Error, Result};
@@ -29,6 +30,8 @@ const CONNECT: &str = "10 seconds";
 pub(super) enum Location {
     Directory(PathBuf),
     Bucket(Url),
+    /// A web server, of which nothing can be listed or changed.
+    Web(Url),
     /// A store that somebody else opened, by its name.
     Other(String),
 }
@@ -53,17 +56,33 @@ impl Location {
         }
     }
 
+    /// As [`Location::parse`], and the addresses of web servers.
+    pub(super) fn parse_readable(location: &OsStr) -> Result<Self> {
+        let text = location.to_string_lossy();
+        if !text.starts_with("http://") && !text.starts_with("https://") {
+            return Self::parse(location);
+        }
+        let unsupported = || Error::Unsupported { location: Provenance::public_url(&text) };
+        let url = Url::parse(&text).map_err(|_| unsupported())?;
+        let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+        if plain && url.has_host() && url.fragment().is_none() {
+            Ok(Self::Web(url))
+        } else {
+            Err(unsupported())
+        }
+    }
+
     /// The name for messages.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Directory(path) => path.display().to_string(),
-            Self::Bucket(url) => url.to_string(),
+            Self::Bucket(url) | Self::Web(url) => url.to_string(),
             Self::Other(name) => name.clone(),
         }
     }
 }
 
-/// The objects below a bucket's URL. Nothing is asked of the network yet.
+/// The objects below the URL of a bucket or a web server. Nothing is asked of the network yet.
 pub(super) fn bucket(url: &Url) -> Result<Arc<dyn ObjectStore>> {
     // A program may have chosen another provider before; then that one serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -86,6 +105,15 @@ pub(super) fn bucket(url: &Url) -> Result<Arc<dyn ObjectStore>> {
         (ClientConfigKey::ConnectTimeout, CONNECT),
     ];
     let store: Arc<dyn ObjectStore> = match url.scheme() {
+        "http" | "https" => {
+            let mut options = ClientOptions::new().with_allow_http(url.scheme() == "http");
+            for (key, value) in patience {
+                options = options.with_config(key, value);
+            }
+            let builder = HttpBuilder::new().with_url(url.as_str()).with_client_options(options);
+            // The prefix is in its URL.
+            return Ok(Arc::new(builder.with_retry(retry).build().map_err(failed)?));
+        }
         "s3" => {
             let mut builder = AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(retry);
             for (key, value) in patience {

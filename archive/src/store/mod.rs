@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! blobs/sha256/ab/abcd….zst    one blob, named by the digest of its raw BTF
+//! blobs/sha256/ab/abcd….delta  another one, as what differs from a third
 //! snapshots/000042.json.zst    a snapshot: which parts hold everything the catalog knew
 //! snapshots/parts/ab/….json.zst  those parts, which snapshots share
 //! latest.json                  which snapshot is the newest
@@ -16,6 +17,9 @@
 //! older than the tree is brought up to date from the newest snapshot when the archive is opened.
 
 mod add;
+mod arrive;
+mod bases;
+mod blobs;
 mod catalog;
 mod error;
 mod gc;
@@ -25,16 +29,19 @@ mod scrub;
 mod sign;
 mod tree;
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use tempfile::TempDir;
 
 pub use add::{Added, Beside, KernelDraft};
+pub use arrive::Arrival;
+pub use blobs::Stored;
 pub use catalog::{
     AuditEntry, Backlog, Catalog, Failure, FailureClass, FailureReport, Failures, Filter, Job, Lookup,
     LookupQuery, MAX_PAGE, Page, Permission, Retry, Scope, Subject, Token, Worker,
@@ -46,7 +53,8 @@ pub use scrub::{Damage, Pace, Scrubbed};
 
 use crate::snapshot::{self, Head, Index, Latest, Snapshot, part};
 use crate::trust::SigningKey;
-use crate::{Digest, KernelRecord, blob};
+use crate::{Digest, KernelRecord};
+use blobs::Bases;
 use location::Location;
 use tree::Tree;
 
@@ -68,6 +76,7 @@ pub struct Archive {
     read_only: Option<TempDir>,
     /// The key that signs what is published.
     signing: Option<SigningKey>,
+    bases: Bases,
 }
 
 /// While it lives, nobody else publishes.
@@ -114,7 +123,7 @@ impl Archive {
                 }
                 Tree::open(&location)?
             }
-            Location::Bucket(_) | Location::Other(_) => {
+            Location::Bucket(_) | Location::Web(_) | Location::Other(_) => {
                 let tree = Tree::open(&location)?;
                 if tree.size(tree::LOCK).await?.is_none() && tree.size(snapshot::LATEST).await?.is_none() {
                     return Err(none());
@@ -157,7 +166,7 @@ impl Archive {
                 }
                 Tree::open(&location)?
             }
-            Location::Bucket(_) | Location::Other(_) => {
+            Location::Bucket(_) | Location::Web(_) | Location::Other(_) => {
                 let tree = Tree::open(&location)?;
                 if !mark(&tree).await? {
                     return Err(occupied());
@@ -176,21 +185,31 @@ impl Archive {
     /// # Errors
     /// [`Error::NotAnArchive`] where nothing was published, [`Error::Object`] if that cannot be read.
     pub async fn open_read_only(location: impl AsRef<OsStr>) -> Result<Self> {
-        let location = Location::parse(location.as_ref())?;
+        let archive = Self::look_at(location).await?;
+        if archive.latest().await?.is_none() {
+            return Err(Error::NotAnArchive { location: archive.location() });
+        }
+        archive.catch_up().await?;
+        Ok(archive)
+    }
+
+    /// As [`Archive::open_read_only`], also on a web server (`https://…`), but reads nothing yet: its catalog stays empty until
+    /// [`Archive::refresh`], and whatever state its objects are in is no obstacle.
+    ///
+    /// # Errors
+    /// [`Error::NotAnArchive`] for a directory that is none, [`Error::Unsupported`].
+    pub async fn look_at(location: impl AsRef<OsStr>) -> Result<Self> {
+        let location = Location::parse_readable(location.as_ref())?;
         let none = Error::NotAnArchive { location: location.name() };
-        if matches!(&location, Location::Directory(root) if !root.join(snapshot::LATEST).is_file()) {
+        if matches!(&location, Location::Directory(root) if !is_archive(root)) {
             return Err(none);
         }
         let tree = Tree::open(&location)?;
         let io = |source| Error::Io { path: std::env::temp_dir(), source };
         let scratch = tempfile::Builder::new().prefix("btf-archive-").tempdir().map_err(io)?;
         let catalog = Catalog::open(&scratch.path().join(CATALOG)).await?;
-        let archive = Self { location, tree, catalog, lock: None, read_only: Some(scratch), signing: None };
-        if archive.latest().await?.is_none() {
-            return Err(none);
-        }
-        archive.catch_up().await?;
-        Ok(archive)
+        let (bases, signing) = (Bases::default(), None);
+        Ok(Self { location, tree, catalog, lock: None, read_only: Some(scratch), bases, signing })
     }
 
     /// Opens or makes an archive in any store of the crate `object_store` that knows conditional writes, with its catalog at `catalog`.
@@ -226,7 +245,8 @@ impl Archive {
         };
         let alone = catalog.alone().await?;
         drop((alone, held));
-        Ok(Self { location, tree, catalog, lock, read_only: None, signing: None })
+        let (bases, signing) = (Bases::default(), None);
+        Ok(Self { location, tree, catalog, lock, read_only: None, bases, signing })
     }
 
     /// Waits until nobody else publishes, and keeps it so as long as the answer lives. Those who have other catalogs for the same bucket are
@@ -251,6 +271,18 @@ impl Archive {
     /// Whether it was opened with [`Archive::open_read_only`].
     pub fn is_read_only(&self) -> bool {
         self.read_only.is_some()
+    }
+
+    /// The size in bytes of every object, by path; none on a web server, which tells nobody what it has.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn list(&self) -> Result<Option<BTreeMap<String, u64>>> {
+        if let Location::Web(_) = &self.location {
+            return Ok(None);
+        }
+        let sizes = self.tree.list("").map_ok(|found| (found.path, found.size));
+        Ok(Some(sizes.try_collect().await?))
     }
 
     /// Takes over what others published since, if their catalog is not this one; says whether there was anything.
@@ -286,25 +318,6 @@ impl Archive {
     /// What is known, for lookups.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
-    }
-
-    /// A blob's raw bytes, checked against its digest.
-    ///
-    /// # Errors
-    /// [`Error::Missing`], [`Error::Object`] if the stored bytes have rotted.
-    pub async fn blob(&self, digest: &Digest) -> Result<Bytes> {
-        let zst = self.blob_zst(digest).await?;
-        let digest = *digest;
-        let raw = tree::run(move || blob::decompress_verified(&zst, blob::MAX_RAW, &digest)).await;
-        raw.map(Bytes::from).map_err(|source| Error::Object { path: blob::path(&digest), source })
-    }
-
-    /// A blob as stored: one zstd frame, not checked.
-    ///
-    /// # Errors
-    /// [`Error::Missing`].
-    pub async fn blob_zst(&self, digest: &Digest) -> Result<Bytes> {
-        self.tree.get(&blob::path(digest), blob::MAX_ZST).await
     }
 
     /// A kernel's configuration, if it is known.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::time::Instant;
 
-use super::gc::{blob_of_path, delta_path};
+use super::gc::blob_of_path;
 use super::tree::run;
 use super::{Archive, Error, Result};
 use crate::snapshot::{self, Head, Latest, part};
@@ -98,7 +98,7 @@ impl Archive {
         let zst = run(move || blob::compress(&raw)).await;
         let zst_size = zst.len() as u64;
         self.tree.put(&blob::path(digest), zst).await?;
-        self.tree.delete(&delta_path(digest)).await?;
+        self.tree.delete(&blob::delta_path(digest)).await?;
         self.catalog.restored(digest, raw_size, zst_size).await
     }
 
@@ -138,7 +138,7 @@ impl Archive {
 
     /// Checks a blob that is stored as a delta, whose base must be good for that.
     async fn check_delta(&self, digest: &Digest, stored: Bytes) -> Result<()> {
-        let object = |source| Error::Object { path: delta_path(digest), source };
+        let object = |source| Error::Object { path: blob::delta_path(digest), source };
         let header = delta::Header::parse(&stored).map_err(object)?;
         if header.digest != *digest {
             return Err(object(crate::Error::DigestMismatch { expected: *digest, found: header.digest }));

@@ -64,7 +64,7 @@ impl Tree {
                     .with_fsync(true);
                 Ok(Self { store: Arc::new(store), conditional: false })
             }
-            Location::Bucket(url) => Ok(Self::on(location::bucket(url)?)),
+            Location::Bucket(url) | Location::Web(url) => Ok(Self::on(location::bucket(url)?)),
             Location::Other(_) => Err(Error::Unsupported { location: location.name() }),
         }
     }

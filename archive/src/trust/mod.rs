@@ -16,6 +16,7 @@
 mod error;
 mod keys;
 mod minisign;
+mod newest;
 mod policy;
 mod seen;
 #[cfg(feature = "sign")]
@@ -26,6 +27,7 @@ mod tests;
 pub use error::{Error, Result};
 pub use keys::{KeyList, Revocation, SnapshotKey};
 pub use minisign::{KeyId, PublicKey, Signature};
+pub use newest::Fault;
 pub use policy::{Checked, Expired, Policy};
 pub use seen::{Seen, SeenFile};
 #[cfg(feature = "sign")]

@@ -1,7 +1,7 @@
 //! What was seen of an archive before, so that nothing older is taken: a small file, replaced atomically.
 //!
 //! ```json
-//! {"https://btf.example/": {"keys": 3, "snapshot": {"number": 42, "digest": "…"}}}
+//! {"https://btf.example": {"keys": 3, "snapshot": {"number": 42, "digest": "…"}}}
 //! ```
 
 use std::collections::BTreeMap;
@@ -65,7 +65,7 @@ impl SeenFile {
     /// # Errors
     /// [`Error::Seen`] for a file that cannot be read: a reader must not forget because of one.
     pub fn read(&self, location: &str) -> Result<Seen> {
-        Ok(self.all()?.get(location).copied().unwrap_or_default())
+        Ok(self.all()?.get(&name(location)).copied().unwrap_or_default())
     }
 
     /// Remembers what was seen of the archive at `location`, unless something newer was seen meanwhile.
@@ -83,13 +83,13 @@ impl SeenFile {
         let lock = self.beside(".lock");
         let lock = File::options().create(true).truncate(false).write(true).open(lock).map_err(fail)?;
         lock.lock().map_err(fail)?;
-        let mut all = self.all()?;
-        let known = all.get(location).copied().unwrap_or_default();
+        let (mut all, name) = (self.all()?, name(location));
+        let known = all.get(&name).copied().unwrap_or_default();
         let newest = seen.or_newer(known);
         if newest == known {
             return Ok(());
         }
-        all.insert(location.to_owned(), newest);
+        all.insert(name, newest);
         let mut json = serde_json::to_vec_pretty(&all).map_err(|error| self.error(error))?;
         json.push(b'\n');
         let temporary = self.beside(".new");
@@ -126,5 +126,14 @@ impl SeenFile {
 
     fn error(&self, reason: impl ToString) -> Error {
         Error::Seen { path: self.0.clone(), reason: reason.to_string() }
+    }
+}
+
+/// The one name of an archive: an address without the slash at its end, or a directory's path from the root.
+fn name(location: &str) -> String {
+    let path = location.strip_prefix("file://").unwrap_or(location);
+    match fs::canonicalize(path) {
+        Ok(path) => path.to_string_lossy().into_owned(),
+        Err(_) => location.trim_end_matches('/').to_owned(),
     }
 }

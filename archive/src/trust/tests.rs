@@ -99,7 +99,9 @@ fn trust_every_byte() {
     let refused = |site: &Site, what: &str, at: usize| {
         assert!(site.check().is_err(), "{what}, byte {at}");
     };
-    let files: [(&str, fn(&mut Site) -> &mut Vec<u8>); 3] = [
+    type File = fn(&mut Site) -> &mut Vec<u8>;
+    type Text = fn(&mut Site) -> &mut String;
+    let files: [(&str, File); 3] = [
         ("keys.json", |site| &mut site.keys),
         ("latest.json", |site| &mut site.latest),
         ("snapshot", |site| &mut site.index),
@@ -120,7 +122,7 @@ fn trust_every_byte() {
         refused(&site, what, good.len());
         *file(&mut site) = good;
     }
-    let signatures: [(&str, fn(&mut Site) -> &mut String); 2] = [
+    let signatures: [(&str, Text); 2] = [
         ("keys.json.minisig", |site| &mut site.keys_signature),
         ("snapshot's signature", |site| &mut site.index_signature),
     ];
@@ -357,6 +359,12 @@ fn trust_seen() {
     file.remember("a", seen(3, 2)).unwrap();
     assert_eq!(file.read("a").unwrap(), seen(3, 3), "the newest of both");
     assert_eq!(file.read("b").unwrap(), seen(1, 1));
+    // However it is written, a place is one place.
+    let place = directory.path().join("state");
+    file.remember(place.to_str().unwrap(), seen(1, 1)).unwrap();
+    assert_eq!(file.read(&format!("{}/../state/", place.display())).unwrap(), seen(1, 1));
+    file.remember("https://btf.example/", seen(1, 1)).unwrap();
+    assert_eq!(file.read("https://btf.example").unwrap(), seen(1, 1));
     std::fs::write(file.path(), "{").unwrap();
     assert!(file.read("a").unwrap_err().to_string().contains("seen.json"));
     assert!(file.remember("a", seen(1, 1)).is_err());

@@ -32,8 +32,11 @@ macro_rules! each {
 }
 
 mod add;
+mod aliases;
 mod crash;
+mod deltas;
 mod failures;
+mod faults;
 mod gc;
 mod jobs;
 mod list;
@@ -53,6 +56,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use object_store::aws::AmazonS3Builder;
 use object_store::prefix::PrefixStore;
@@ -212,7 +216,8 @@ fn store(bucket: &s3_server::Bucket) -> Arc<dyn ObjectStore> {
     for (name, value) in bucket.environment() {
         builder = builder.with_config(name.to_ascii_lowercase().parse().unwrap(), value);
     }
-    let retry = RetryConfig { max_retries: 3, ..RetryConfig::default() };
+    let mut retry = RetryConfig { max_retries: 3, ..RetryConfig::default() };
+    retry.backoff.init_backoff = Duration::from_millis(20);
     let _ = rustls::crypto::ring::default_provider().install_default();
     let prefix = bucket.url();
     let prefix = prefix.rsplit('/').next().unwrap();

@@ -38,7 +38,7 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
         Ok(found) => found,
         Err(error) => return get::explain(&error, false, loader.settings().urls.is_empty()),
     };
-    get::warn(&found);
+    get::warn(found.identity(), found.attempts(), found.warning(), found.cache_error());
     let (program, arguments) = options.command.split_first().context("no command")?;
     let mut command = Command::new(program);
     command.args(arguments);

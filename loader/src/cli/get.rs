@@ -1,12 +1,14 @@
 //! `btf-fetch get`: a file with the BTF, and its path on standard output.
 
+use std::borrow::Cow;
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use btf_loader::{Attempt, BuildId, Digest, Error, Found, Identity, Kernel, Key, Loader, Place, write_file};
-use clap::{Args, CommandFactory as _};
+use clap::{Args, CommandFactory as _, ValueEnum};
 use serde::Serialize;
 
 use super::{Cli, Places, bytes, exit_code, matched};
@@ -19,6 +21,12 @@ pub(super) struct Options {
     /// Write the BTF to this file
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Write it in this form
+    #[arg(long, value_enum, default_value_t = Form::Raw, requires = "output")]
+    form: Form,
+    /// Write no more than this BPF object needs; may be repeated
+    #[arg(long = "for", value_name = "OBJECT", requires = "output", conflicts_with = "form")]
+    objects: Vec<PathBuf>,
     /// The kernel with this build-id instead of the running one
     #[arg(long, value_name = "HEX")]
     build_id: Option<BuildId>,
@@ -33,6 +41,19 @@ pub(super) struct Options {
     /// Say nothing on standard error but errors and warnings
     #[arg(short, long)]
     quiet: bool,
+}
+
+/// The forms in which BTF is written.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// As it is
+    Raw,
+    /// An ELF file with a .BTF section, for libbpf before 1.0.1
+    Elf,
+    /// Without ENUM64 and tags, for libbpf before 1.0
+    NoEnum64,
+    /// With the BTF of all of the kernel's modules, as one
+    Merged,
 }
 
 /// What is printed with `--json`.
@@ -69,26 +90,26 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
         (Some(build_id), Some(key)) => Kernel::with_build_id(build_id).and_key(key),
         (None, Some(key)) => Kernel::with_key(key),
     };
+    if options.output.is_none() && !options.json {
+        return path_alone(&loader, &kernel, options.quiet);
+    }
     let found = match loader.find(&kernel) {
         Ok(found) => found,
         Err(error) => return explain(&error, options.json, loader.settings().urls.is_empty()),
     };
     let path = match options.output {
         Some(path) => {
-            write_file(&path, found.btf()).with_context(|| format!("cannot write {}", path.display()))?;
+            let bytes = formed(options.form, &options.objects, &loader, &kernel, &found)?;
+            write_file(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
             path
         }
-        None => loader.raw_file(&found).map_err(|error| match found.cache_error() {
-            // The first failure says the same, and the next step is another.
-            Some(_) => anyhow::Error::new(error).context("give -o FILE, or --cache DIR"),
-            None => error.into(),
-        })?,
+        None => loader.raw_file(&found).map_err(advise)?,
     };
     if !options.quiet && !options.json {
         let count = bytes(found.btf().len());
         eprintln!("btf-fetch: {}, {count}, from {}", matched(found.identity()), found.place());
     }
-    warn(&found);
+    warn(found.identity(), found.attempts(), found.warning(), found.cache_error());
     let mut out = io::stdout().lock();
     if options.json {
         let report = Report {
@@ -109,15 +130,66 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What was found, in the form asked for.
+fn formed<'a>(
+    form: Form,
+    objects: &[PathBuf],
+    loader: &Loader,
+    kernel: &Kernel,
+    found: &'a Found,
+) -> anyhow::Result<Cow<'a, [u8]>> {
+    if !objects.is_empty() {
+        let read = |path: &PathBuf| fs::read(path).with_context(|| path.display().to_string());
+        let objects = objects.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+        let objects: Vec<&[u8]> = objects.iter().map(Vec::as_slice).collect();
+        return Ok(btf_loader::minimised(found.btf(), &objects)?.into());
+    }
+    Ok(match form {
+        Form::Raw => found.btf().into(),
+        Form::Elf => btf_loader::elf(found.btf(), found.build_id())?.into(),
+        Form::NoEnum64 => btf_loader::no_enum64(found.btf())?.into(),
+        Form::Merged => loader.with_modules(kernel, found)?.into(),
+    })
+}
+
+/// The path and nothing else, for which the bytes need not be in memory.
+fn path_alone(loader: &Loader, kernel: &Kernel, quiet: bool) -> anyhow::Result<ExitCode> {
+    let located = match loader.locate(kernel) {
+        Ok(located) => located,
+        Err(error @ Error::Cache { .. }) => return Err(advise(error)),
+        Err(error) => return explain(&error, false, loader.settings().urls.is_empty()),
+    };
+    if !quiet {
+        let count = bytes(usize::try_from(located.size).unwrap_or(usize::MAX));
+        eprintln!("btf-fetch: {}, {count}, from {}", matched(located.identity), located.place);
+    }
+    warn(located.identity, &located.attempts, located.warning.as_deref(), located.cache_error.as_ref());
+    writeln!(io::stdout().lock(), "{}", located.path.display())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A copy cannot be written; what to do instead.
+fn advise(error: Error) -> anyhow::Error {
+    anyhow::Error::new(error).context("give -o FILE, or --cache DIR")
+}
+
 /// What a caller should know although there is BTF.
-pub(super) fn warn(found: &Found) {
-    if found.identity() == Identity::ByName {
+pub(super) fn warn(
+    identity: Identity,
+    attempts: &[Attempt],
+    warning: Option<&str>,
+    cache_error: Option<&Error>,
+) {
+    if let Some(warning) = warning {
+        eprintln!("btf-fetch: warning: {warning}");
+    }
+    if identity == Identity::ByName {
         eprintln!("btf-fetch: warning: matched by name only, not by build-id (--exact refuses that)");
     }
-    if let Some(error) = found.cache_error() {
+    if let Some(error) = cache_error {
         eprintln!("btf-fetch: warning: {error}");
     }
-    for Attempt { place, reason } in found.attempts() {
+    for Attempt { place, reason } in attempts {
         if reason.class() != btf_loader::Class::NotFound {
             eprintln!("btf-fetch: warning: {place}: {reason}");
         }

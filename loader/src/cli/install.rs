@@ -48,7 +48,7 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
         Ok(found) => found,
         Err(error) => return get::explain(&error, false, loader.settings().urls.is_empty()),
     };
-    get::warn(&found);
+    get::warn(found.identity(), found.attempts(), found.warning(), found.cache_error());
     if matches!(found.place(), Place::Kernel { .. }) && !options.always {
         eprintln!("btf-fetch: nothing to install: this kernel has BTF of its own ({})", found.place());
         return Ok(ExitCode::SUCCESS);

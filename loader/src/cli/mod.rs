@@ -31,6 +31,8 @@ Environment:
   BTF_ARCHIVE_URLS        addresses of archives, separated by spaces, asked in order
   BTF_ARCHIVE_CACHE_PATH  where downloads are kept; else /var/cache/btf-archive for root,
                           $XDG_CACHE_HOME/btf-archive or ~/.cache/btf-archive for others
+  BTF_ARCHIVE_KEYS        root keys, or files with them, separated by spaces: only signed archives are believed then
+  BTF_ARCHIVE_EXPIRED     what to do about expired keys: refuse (the default), or warn where no new one can come
   BTF_ARCHIVE_PATH        bundles and directories on disk, separated by colons, asked before the cache
   BTF_ARCHIVE_TIMEOUT     seconds that one archive may take (30)
   BTF_ARCHIVE_MAXTIME     seconds that all archives may take together (90)
@@ -70,6 +72,10 @@ struct Places {
     /// Ask this archive; may be repeated, in order [env: BTF_ARCHIVE_URLS]
     #[arg(long = "url", value_name = "URL")]
     urls: Vec<Address>,
+    /// Believe only what this root key vouches for: minisign's public key (RWQ…), or a file with it; may be repeated
+    /// [env: BTF_ARCHIVE_KEYS]
+    #[arg(long = "root-key", value_name = "KEY|FILE")]
+    roots: Vec<String>,
     /// Look into this bundle or directory before the cache; may be repeated [env: BTF_ARCHIVE_PATH]
     #[arg(long = "from", value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -93,6 +99,11 @@ impl Places {
         let mut settings = Settings::from_env()?;
         if !self.urls.is_empty() {
             settings.urls = self.urls;
+        }
+        if !self.roots.is_empty() {
+            let value = self.roots.join(" ");
+            let refuse = |reason| Error::Setting { name: "--root-key", value: value.clone(), reason };
+            settings.roots = Settings::parse_roots(&value).map_err(refuse)?;
         }
         if !self.paths.is_empty() {
             settings.paths = self.paths;

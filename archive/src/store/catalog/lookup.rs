@@ -9,7 +9,8 @@
 //! 4. Less than a key, at least a release: found by name if one kernel only fits, ambiguous if several.
 //! 5. `uname -r` alone is no key, and a container shows its own os-release, not the host's. So when the release is known,
 //!    but only for another distribution or version than the host claims, the answer is ambiguous, even for one candidate.
-//! 6. Else it is not found, and the nearest kernels are named, for people.
+//! 6. A name that no kernel has may be one that the operator gave to a kernel (`aliases`); what holds for names holds for it.
+//! 7. Else it is not found, and the nearest kernels are named, for people.
 
 use super::super::{Error, Result};
 use super::{Catalog, rows};
@@ -84,7 +85,14 @@ impl Catalog {
         found.sort_by_key(|kernel| std::cmp::Reverse(wanted.agreements(&kernel.key)));
         let named: Vec<_> = found.iter().filter(|kernel| wanted.is_named(&kernel.key)).cloned().collect();
         Ok(match named.as_slice() {
-            [] if found.is_empty() => Lookup::NotFound { nearest: self.nearest(&wanted).await? },
+            [] if found.is_empty() => match &self.of_alias(&wanted).await?[..] {
+                [] => Lookup::NotFound { nearest: self.nearest(&wanted).await? },
+                [only] => Lookup::ByName(only.clone()),
+                [first, rest @ ..] if rest.iter().all(|other| same_kernel(first, other)) => {
+                    Lookup::ByName(first.clone())
+                }
+                several => Lookup::Ambiguous(bounded(several.to_vec())),
+            },
             [] => Lookup::Ambiguous(bounded(found)),
             [only] => Lookup::ByName(only.clone()),
             [first, rest @ ..] if rest.iter().all(|other| same_kernel(first, other)) => {
@@ -126,6 +134,16 @@ impl Catalog {
             }
         }
         Ok(found)
+    }
+
+    /// The kernels that an alias gives this name.
+    async fn of_alias(&self, wanted: &Wanted) -> Result<Vec<KernelRecord>> {
+        let mut found = self.of_alias_release(&wanted.release).await?;
+        found.retain(|(alias, kernel)| {
+            let fits = wanted.arch.as_deref().is_none_or(|arch| arch == alias.arch());
+            fits && wanted.is_named(alias) && wanted.may_be(kernel)
+        });
+        Ok(found.into_iter().map(|(_, kernel)| kernel).collect())
     }
 
     /// The kernels whose names are nearest to the wanted one.

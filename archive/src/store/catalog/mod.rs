@@ -1,5 +1,7 @@
 //! The catalog: what an archive knows, for lookups. SQLite beside the tree, or PostgreSQL, which several machines can share.
 
+mod aliases;
+mod bases;
 mod database;
 mod failures;
 mod jobs;
@@ -19,6 +21,7 @@ pub use list::{Filter, MAX_PAGE, Page};
 pub use lookup::{Lookup, LookupQuery};
 pub use tokens::{AuditEntry, Permission, Scope, Token};
 
+pub(super) use bases::Related;
 pub(super) use database::Alone;
 use database::{Database, Sql};
 pub(super) use write::StoredBlob;

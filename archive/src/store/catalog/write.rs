@@ -121,6 +121,14 @@ impl Catalog {
         transaction.commit().await
     }
 
+    /// [`Self::touch`] for a blob that others are to be made on, if it is known.
+    pub(in crate::store) async fn touch_known(&self, digest: &Digest) -> Result<()> {
+        let now = self.database.now();
+        let sql =
+            Sql::new(format!("UPDATE blobs SET touched = {now} WHERE digest = ?")).bind(digest.to_string());
+        self.database.execute(sql).await.map(|_| ())
+    }
+
     /// Whether this key's BTF was once `digest` and deliberately replaced.
     pub(in crate::store) async fn was_replaced(&self, key: &Key, digest: &Digest) -> Result<bool> {
         let sql = Sql::new("SELECT id FROM replacements WHERE key = ? AND old_digest = ?");
