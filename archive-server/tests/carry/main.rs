@@ -4,10 +4,13 @@
 #[allow(dead_code, reason = "the other test program uses the rest")]
 mod harness;
 
+mod bucket;
 mod export;
 mod import;
 mod mirror;
 mod oci;
+#[path = "../../../archive/tests/s3/mod.rs"]
+mod s3_server;
 mod upstream;
 
 use std::collections::BTreeMap;
