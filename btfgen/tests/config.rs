@@ -10,7 +10,9 @@ const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/src/reference
 
 fn btfgen() -> Command {
     let mut command = Command::cargo_bin("btfgen").unwrap();
-    for variable in ["BTFGEN_CONFIG", "BTFGEN_REQUIRE_TRUST", "BTF_ARCHIVE_CATALOG"] {
+    for variable in
+        ["BTFGEN_CONFIG", "BTFGEN_REQUIRE_TRUST", "BTF_ARCHIVE_CATALOG", "BTF_ARCHIVE_SIGNING_KEY"]
+    {
         command.env_remove(variable);
     }
     command

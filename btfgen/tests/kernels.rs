@@ -120,6 +120,11 @@ fn fetches_an_index_once() {
         let _ = fs::remove_file(repository.dist().join("main/binary-i386").join(missing));
         repository.release();
         repository.sign();
+        // What was kept is the same when it is unpacked.
+        let before = paths(&server).len();
+        assert_eq!(list(), first);
+        assert_eq!(paths(&server).len(), before + 1);
+        fs::remove_dir_all(desk.path("cache")).unwrap();
         assert_eq!(list(), first);
     }
     let last = paths(&server).split_off(3);

@@ -4,16 +4,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use btf_archive::store::Archive;
+use btf_archive::store::{self, Archive};
 use btf_archive_server::export::{self, Request, Written};
 
 use super::archive::ArchiveArgs;
-use super::progress;
 use super::selection::{SelectionArgs, bytes};
+use super::{INCOMPLETE, REFUSED, progress};
 
 /// Write an archive, or what is new in it, to files: for machines that no network reaches.
 ///
-/// The same snapshot gives the same bytes. `import` takes `volumes` and `oci`.
+/// The same snapshot gives the same bytes. `import` takes `volumes` and `oci`. Exit code 5: the archive lacks blobs that were asked for; 4: some have
+/// rotted.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -66,7 +67,10 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     });
     let written = written.await;
     bar.finish_and_clear();
-    let written = written?;
+    let written = match written {
+        Ok(written) => written,
+        Err(error) => return fail(error),
+    };
     written
         .lacking
         .iter()
@@ -80,6 +84,17 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     println!("snapshot {}{what}: {kernels} kernels, {bytes} bytes", snapshot.number);
     files.iter().for_each(|file| println!("{file}"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What lacks blobs is incomplete, what has rotted is refused.
+fn fail(error: export::Error) -> Result<ExitCode> {
+    let code = match &error {
+        export::Error::Missing(_) => INCOMPLETE,
+        export::Error::Object { .. } | export::Error::Archive(store::Error::Object { .. }) => REFUSED,
+        _ => return Err(error.into()),
+    };
+    eprintln!("btf-archive-server: {error}");
+    Ok(ExitCode::from(code))
 }
 
 async fn write(

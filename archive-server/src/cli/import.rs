@@ -84,9 +84,9 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     };
     report.warnings.iter().for_each(|warning| eprintln!("btf-archive-server: {warning}"));
     if args.json {
-        println!("{}", serde_json::to_string(&report)?)
+        println!("{}", serde_json::to_string(&report)?);
     } else {
-        tell(&report, args.dry_run)
+        tell(&report, args.dry_run);
     }
     Ok(if report.complete { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) })
 }

@@ -72,9 +72,9 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let lacking = report.lacking.iter();
     lacking.for_each(|host| eprintln!("btf-archive-server: upstream has no BTF for {host}"));
     if args.json {
-        println!("{}", serde_json::to_string(&report)?)
+        println!("{}", serde_json::to_string(&report)?);
     } else {
-        tell(&report)
+        tell(&report);
     }
     Ok(if report.intact { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) })
 }
@@ -85,7 +85,7 @@ fn tell(report: &Report) {
     match (report.intact, report.new) {
         (true, true) => println!("snapshot {} is here: {selected} of {kernels} kernels", snapshot.number),
         (true, false) => {
-            println!("up to date: snapshot {}, {selected} of {kernels} kernels", snapshot.number)
+            println!("up to date: snapshot {}, {selected} of {kernels} kernels", snapshot.number);
         }
         (false, _) => println!("incomplete: {} blobs could not be had; run it again", missing.len()),
     }

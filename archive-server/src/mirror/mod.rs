@@ -161,6 +161,12 @@ pub async fn mirror(
     let Believed { latest, .. } = &believed;
 
     let past = history::fetch(archive, fetcher, &believed, here.as_ref()).await?;
+    if past.gap
+        && let Some(here) = &here
+    {
+        let between = format!("the snapshots between {} and {} could not be had", here.number, past.oldest);
+        warnings.push(format!("{between}: that one follows the other is not certain"));
+    }
     let snapshot = match &believed.snapshot {
         snapshot::Head::Whole(snapshot) => snapshot.clone(),
         snapshot::Head::Index(index) => history::assemble(archive, index).await?,

@@ -4,10 +4,13 @@
 #[allow(dead_code, reason = "the other test program uses the rest")]
 mod harness;
 
+mod bucket;
 mod export;
 mod import;
 mod mirror;
 mod oci;
+#[path = "../../../archive/tests/s3/mod.rs"]
+mod s3_server;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -122,7 +125,7 @@ pub(crate) fn btf_of(key: &str) -> Vec<u8> {
     let mut builder = Builder::new();
     let int = builder.int(b"int", 4, Int { encoding: 1, bit_offset: 0, bits: 32 });
     let names =
-        (0..300_u32).map(|number| format!("s{}", &Digest::of(&number.to_le_bytes()).to_string()[..16]));
+        (0..1200_u32).map(|number| format!("s{}", &Digest::of(&number.to_le_bytes()).to_string()[..16]));
     let own = format!("of_{}", key.replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
     for name in names.chain([own, "task_struct".to_owned()]) {
         let member = builder.string(format!("{name}_member").as_bytes());

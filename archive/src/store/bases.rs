@@ -16,7 +16,7 @@ use crate::release::{closeness, flavour};
 use crate::{Digest, Key};
 
 /// What is smaller than this is stored whole, in bytes: there is nothing to win.
-const SMALL: usize = 16 << 10;
+const SMALL: usize = 64 << 10;
 
 /// How much smaller a blob is at least as a whole zstd frame, for want of the frame itself.
 const ZSTD_RATIO: usize = 4;

@@ -32,14 +32,14 @@ const KEYS: [&str; 8] = [
     "debian/13/x86_64/6.12.3-amd64",
 ];
 
-/// BTF of a kernel's kind, of some ten kilobytes; the key tells where it differs.
+/// BTF of a kernel's kind, of some hundred kilobytes; the key tells where it differs.
 fn kernel(key: &str) -> Vec<u8> {
     let release = key.rsplit('/').next().unwrap();
     let number = release.split('-').nth(1).and_then(|number| number.parse().ok()).unwrap_or(0);
     let mut builder = Builder::new();
     let int = builder.int(b"int", 4, btf::Int { encoding: btf::kind::INT_SIGNED, bit_offset: 0, bits: 32 });
     let series = if key.contains("6.12") { "new" } else { "old" };
-    for at in 0..400 {
+    for at in 0..1600 {
         // Each flavour lacks some or has others, and each release has some that the one before did not have.
         if key.contains("cloud") && at % 10 == 3 {
             continue;
@@ -215,7 +215,7 @@ async fn deltas_of_configurations(site: Site) {
     let mut digests = Vec::new();
     for (number, key) in KEYS[..4].iter().enumerate() {
         let mut config: String =
-            (0..2000).map(|at| format!("CONFIG_OPTION_{}=y\n", at * 7919 % 100_003)).collect();
+            (0..5000).map(|at| format!("CONFIG_OPTION_{}=y\n", at * 7919 % 100_003)).collect();
         config.insert_str(500, &format!("# CONFIG_{number} is not set\n"));
         // The line that was cut in two is one of its own.
         let beside = Beside { config: Some(config.clone().into()), ..Beside::default() };

@@ -60,6 +60,22 @@ impl IndexCache {
     }
 }
 
+/// For indices of which nobody says what they are when they are unpacked: kept as they come, and unpacked each time.
+impl IndexCache {
+    /// The bytes of `file`, if they are here and are still what they were.
+    pub(crate) fn get(&self, name: &str, file: &IndexFile) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.open(name, file)?.read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    /// Keeps the bytes of `file`.
+    pub(crate) fn put(&self, name: &str, file: &IndexFile, bytes: &[u8]) {
+        // Reading from memory cannot fail.
+        let _ = io::copy(&mut self.keep(name, file, bytes), &mut io::sink());
+    }
+}
+
 /// An index from the cache, its hash checked while it is read.
 pub(crate) struct Kept {
     reader: Box<dyn Read>,
@@ -187,6 +203,19 @@ mod tests {
         let mut passed = Vec::new();
         cache.keep(name, file, bytes).read_to_end(&mut passed).unwrap();
         assert_eq!(passed, bytes);
+    }
+
+    /// Check that bytes come back as they were put, or not at all.
+    #[test]
+    fn as_it_comes() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = IndexCache::new(Some(dir.path().to_owned()));
+        cache.put("x", &index(b"bytes"), b"bytes");
+        assert_eq!(cache.get("x", &index(b"bytes")).unwrap(), b"bytes");
+        assert_eq!(cache.get("x", &index(b"other")), None);
+        let path = fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
+        fs::write(path, b"rot").unwrap();
+        assert_eq!(cache.get("x", &index(b"bytes")), None);
     }
 
     fn get(cache: &IndexCache, name: &str, file: &IndexFile) -> Option<io::Result<Vec<u8>>> {

@@ -115,7 +115,18 @@ impl Repomd {
                 }
             }
         }
-        let bytes = self.fetch(client, &location, list, checksum).await?;
+        let packed = list.size.zip(checksum.and_then(|checksum| checksum.sha256()));
+        let packed = packed.map(|(size, sha256)| IndexFile { size, sha256 }).filter(|_| unpacked.is_none());
+        let bytes = match packed.and_then(|file| cache.get(&name, &file)) {
+            Some(bytes) => bytes,
+            None => {
+                let bytes = self.fetch(client, &location, list, checksum).await?;
+                if let Some(file) = &packed {
+                    cache.put(&name, file, &bytes);
+                }
+                bytes
+            }
+        };
         let form = Form::of(&bytes);
         let limit = if list.kind == "primary" { decode::EXPANDED_LIMIT } else { primary_db::DATABASE_LIMIT };
         let reader = decode::limited(form, std::io::Cursor::new(bytes), limit).map_err(fail)?;

@@ -163,7 +163,17 @@ impl Suite {
             }
             None => {}
         }
-        let bytes = self.fetch_index(client, &url, &file).await?;
+        let known = if unpacked.is_none() { cache.get(&name, &file) } else { None };
+        let bytes = match known {
+            Some(bytes) => bytes,
+            None => {
+                let bytes = self.fetch_index(client, &url, &file).await?;
+                if unpacked.is_none() {
+                    cache.put(&name, &file, &bytes);
+                }
+                bytes
+            }
+        };
         let reader = decode::reader(form, std::io::Cursor::new(bytes)).map_err(|source| Error::Index {
             url: shown.clone(),
             source: deb822::Error::Read { line: 1, source },
