@@ -172,7 +172,9 @@ impl<'a> Tree<'a> {
 }
 
 /// `latest.json`, as it is and as it was read, and the file that it names, which has the digest that it says.
-fn newest(get: Get<'_>) -> Result<Option<(Vec<u8>, Latest, Vec<u8>)>, Reason> {
+type Newest = (Vec<u8>, Latest, Vec<u8>);
+
+fn newest(get: Get<'_>) -> Result<Option<Newest>, Reason> {
     let Some(json) = get(snapshot::LATEST, snapshot::MAX_LATEST)? else { return Ok(None) };
     let latest = Latest::decode(&json)?;
     let file = need(get, &snapshot::path(latest.number), snapshot::MAX_RAW)?;
