@@ -253,7 +253,7 @@ fn over_tls() {
     let repository = repository();
     let server = repository.serve();
     let keyring = repository.keyring();
-    let mut place = Place { desk: Desk::new(), catalog: with(&authority) };
+    let mut place = Place { desk: Desk::new(), catalog: with(&authority), bucket: None };
     let (code, _, told) = outcome(place.sync(&server, &keyring).arg("--enqueue"));
     assert_eq!(code, 0, "{told}");
     for (catalog, reason) in [
@@ -264,7 +264,7 @@ fn over_tls() {
         ),
         (Some(url.replace("verify-full", "disable")), "pg_hba.conf"),
     ] {
-        let place = Place { desk: Desk::new(), catalog };
+        let place = Place { desk: Desk::new(), catalog, bucket: None };
         let output = place.worker("60").wait_with_output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && told.contains(reason), "{reason}: {told}");

@@ -1,6 +1,6 @@
 //! Any two blobs: the delta of one on the other, if there is one, gives it back.
 //!
-//! `cargo +nightly fuzz run delta_pairs`, from `archive/`; two small kernels' BTF behind the length of the first are a good seed.
+//! `cargo +nightly fuzz run -s none delta_pairs`, from `archive/` (address sanitizers of gcc and LLVM do not agree about zstd's C); two small kernels' BTF behind the length of the first are a good seed.
 
 #![no_main]
 

@@ -29,6 +29,10 @@ const MAX_FRAMES: usize = 64;
 /// What the streams may have beyond the raw size of the blob, in bytes: encoders have a whole blob stored otherwise.
 const ALLOWANCE: usize = 1 << 12;
 
+/// Streams of that many bytes are no longer compressed as well as can be: it would take too long.
+#[cfg(feature = "compress")]
+const LARGE: usize = 1 << 16;
+
 /// The longest chain of deltas that ends at a whole blob.
 pub const MAX_DEPTH: u8 = 2;
 
@@ -156,9 +160,12 @@ pub(super) fn pack(header: &Header, streams: &[Vec<u8>]) -> Option<Vec<u8>> {
     if total > header.raw_size.saturating_add(ALLOWANCE) {
         return None;
     }
-    // Streams of a few kilobytes and more have statistics of their own; small ones share a frame.
-    let together = [vec![[&lengths[..], &streams.concat()].concat()], grouped(lengths, streams)];
-    let frames = together.map(|raw| {
+    // Streams of a few kilobytes and more have statistics of their own; small ones share a frame. Which is better shows with small deltas only.
+    let mut layouts = vec![grouped(&lengths, streams)];
+    if total < LARGE {
+        layouts.push(vec![[&lengths[..], &streams.concat()].concat()]);
+    }
+    let frames = layouts.into_iter().map(|raw| {
         let stored: Vec<_> = raw.iter().map(|raw| squeeze(raw)).collect();
         let mut out = Vec::new();
         put(&mut out, raw.len() as u64);
@@ -169,7 +176,7 @@ pub(super) fn pack(header: &Header, streams: &[Vec<u8>]) -> Option<Vec<u8>> {
         stored.iter().for_each(|stored| out.extend_from_slice(stored));
         out
     });
-    let frames = frames.into_iter().min_by_key(Vec::len)?;
+    let frames = frames.min_by_key(Vec::len)?;
 
     let method = match header.method {
         Method::Btf => 1,
@@ -187,9 +194,9 @@ pub(super) fn pack(header: &Header, streams: &[Vec<u8>]) -> Option<Vec<u8>> {
 
 /// Streams one behind another, cut where a long one begins or ends.
 #[cfg(feature = "compress")]
-fn grouped(lengths: Vec<u8>, streams: &[Vec<u8>]) -> Vec<Vec<u8>> {
+fn grouped(lengths: &[u8], streams: &[Vec<u8>]) -> Vec<Vec<u8>> {
     const LONG: usize = 1 << 10;
-    let mut frames = vec![lengths];
+    let mut frames = vec![lengths.to_vec()];
     let mut before_is_long = false;
     for stream in streams {
         let is_long = stream.len() >= LONG;
@@ -206,7 +213,7 @@ fn grouped(lengths: Vec<u8>, streams: &[Vec<u8>]) -> Vec<Vec<u8>> {
 #[cfg(feature = "compress")]
 fn squeeze(raw: &[u8]) -> Vec<u8> {
     // The highest levels are for what is small anyway.
-    let level = if raw.len() < 1 << 18 { 19 } else { 17 };
+    let level = if raw.len() < LARGE { 19 } else { 16 };
     let zst = blob::encode(raw, level);
     if zst.len() < raw.len() { zst } else { raw.to_vec() }
 }

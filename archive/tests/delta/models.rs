@@ -156,7 +156,7 @@ impl Form {
         let mut strings = strings.to_vec();
         if self.strings_first {
             // What follows begins at a multiple of four.
-            while strings.len() % 4 != 0 {
+            while !strings.len().is_multiple_of(4) {
                 strings.splice(strings.len()..strings.len(), *b"\0");
             }
         }
