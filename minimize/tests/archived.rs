@@ -164,21 +164,28 @@ fn modules_of_another_kernel() {
     builder.fwd(b"another", false);
     fs::write(desk.path("kernel.btf"), builder.finish(btf.endian()).unwrap()).unwrap();
     let digest = btf_archive::Digest::of(&fs::read(desk.path("kernel.btf")).unwrap());
-    let snapshot = desk.path("archive/snapshots/000001.json.zst");
-    let old = btf_archive::Digest::of(&kernel).to_string();
-    let json = btf_archive::blob::decompress(&fs::read(&snapshot).unwrap(), 1 << 20).unwrap();
-    let json = text(&json).replace(&old, &digest.to_string());
-    let packed = btf_archive::blob::compress(json.as_bytes());
-    let blob = desk.path("archive").join(btf_archive::blob::path(&digest));
-    fs::create_dir_all(blob.parent().unwrap()).unwrap();
+    let old = btf_archive::Digest::of(&kernel);
+    let archive = desk.path("archive");
+    let reader = btf_archive::reader::Reader::open(archive.to_str().unwrap()).unwrap();
+    let mut snapshot = reader.snapshot().unwrap();
+    snapshot
+        .kernels
+        .iter_mut()
+        .filter(|kernel| kernel.digest == old)
+        .for_each(|kernel| kernel.digest = digest);
+    let encoded = snapshot.encode(None).unwrap();
     let raw = fs::read(desk.path("kernel.btf")).unwrap();
-    fs::write(blob, btf_archive::blob::compress(&raw)).unwrap();
-    fs::write(&snapshot, &packed).unwrap();
-    let latest = text(&fs::read(desk.path("archive/latest.json")).unwrap());
-    let mut latest: Value = serde_json::from_str(&latest).unwrap();
-    latest["digest"] = btf_archive::Digest::of(&packed).to_string().into();
-    latest["size"] = packed.len().into();
-    fs::write(desk.path("archive/latest.json"), latest.to_string()).unwrap();
+    let mut objects = vec![
+        (btf_archive::blob::path(&digest), btf_archive::blob::compress(&raw)),
+        (btf_archive::snapshot::path(snapshot.number), encoded.index),
+        (btf_archive::snapshot::LATEST.to_owned(), encoded.latest.encode().unwrap()),
+    ];
+    objects.extend(encoded.parts.into_iter().map(|(part, zst)| (part.path(), zst)));
+    for (path, bytes) in objects {
+        let path = archive.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
     let output = desk.run(&["bundle", "--archive", "archive", "--modules", "all", "-o", "out"]);
     assert_eq!(output.status.code(), Some(5), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("they are of another kernel"), "{}", text(&output.stderr));
